@@ -1,0 +1,19 @@
+# cmake --install: libraries, headers, the program, a CMake package and a .pc file.
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/deltacnn)
+set(libraries deltacnn)
+if(DELTACNN_VIDEO)
+  list(APPEND libraries deltacnn_video deltacnn_post)
+  install(TARGETS deltacnn_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(TARGETS ${libraries} EXPORT deltacnnTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY include/deltacnn DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT deltacnnTargets NAMESPACE deltacnn:: DESTINATION ${package_dir})
+configure_package_config_file(cmake/deltacnnConfig.cmake.in ${PROJECT_BINARY_DIR}/deltacnnConfig.cmake
+  INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/deltacnnConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+configure_file(cmake/deltacnn.pc.in ${PROJECT_BINARY_DIR}/deltacnn.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/deltacnnConfig.cmake ${PROJECT_BINARY_DIR}/deltacnnConfigVersion.cmake
+  DESTINATION ${package_dir})
+install(FILES ${PROJECT_BINARY_DIR}/deltacnn.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

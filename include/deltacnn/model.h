@@ -1,0 +1,101 @@
+// Model: an ONNX file, read and checked. Plan: the same, made ready to run on this machine.
+// Both are immutable and may be shared by any number of streams and threads.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "deltacnn/result.h"
+#include "deltacnn/tensor.h"
+
+namespace deltacnn {
+
+struct Graph;
+struct PlanState;
+
+/// An input or output of a model. Unknown dimensions of the model are -1.
+struct TensorInfo {
+  std::string name;
+  DType dtype = DType::kFloat32;
+  Shape shape;
+};
+
+class Model {
+ public:
+  /// Reads an ONNX file (opset 9 or newer) and the external data beside it.
+  static Result<std::shared_ptr<const Model>> Load(const std::string& path);
+  /// The same from memory, without external data.
+  static Result<std::shared_ptr<const Model>> Parse(std::string_view bytes);
+
+  explicit Model(Graph graph);
+  ~Model();
+
+  std::vector<TensorInfo> inputs() const;
+  std::vector<TensorInfo> outputs() const;
+  /// metadata_props of the file, e.g. the class names that training tools store.
+  const std::map<std::string, std::string>& metadata() const;
+  const Graph& graph() const { return *graph_; }
+
+ private:
+  std::unique_ptr<const Graph> graph_;
+};
+
+struct PlanOptions {
+  /// Shapes for inputs with unknown dimensions, by input name. Without one, an unknown batch becomes
+  /// 1 and an unknown height or width 320.
+  std::map<std::string, Shape> input_shapes;
+  /// Instruction set: "AVX3", "AVX2", "SSE4", "NEON", ...; empty: the best of this machine.
+  std::string isa;
+  /// Refuses models that need more memory per stream than this (guards against hostile shapes).
+  uint64_t max_state_bytes = uint64_t{8} << 30;
+};
+
+/// A node that cannot run, and why.
+struct Unsupported {
+  std::string node;
+  std::string op;
+  std::string reason;
+  ErrorCode code = ErrorCode::kUnsupported;
+};
+
+/// A layer of a plan, for reports.
+struct LayerInfo {
+  std::string name;
+  std::string op;      // with fused work, e.g. "Conv+Silu"
+  Shape output;
+  int64_t macs = 0;    // multiply-adds of a dense step
+  int64_t pixels = 0;  // output pixels of a dense step
+};
+
+class Plan {
+ public:
+  /// Fixes shapes, folds constants, fuses, chooses layouts and packs weights.
+  /// All unsupported nodes are named in the error at once.
+  static Result<std::shared_ptr<const Plan>> Compile(const Model& model,
+                                                     const PlanOptions& options = {});
+  /// Every node of the model that cannot run; empty if all can.
+  static std::vector<Unsupported> Check(const Model& model, const PlanOptions& options = {});
+
+  explicit Plan(std::unique_ptr<const PlanState> state);
+  ~Plan();
+
+  const std::vector<TensorInfo>& inputs() const;
+  /// Shapes are -1 where they depend on the data (after NonMaxSuppression).
+  const std::vector<TensorInfo>& outputs() const;
+  std::vector<LayerInfo> layers() const;
+  int64_t macs() const;            // multiply-adds of a dense step
+  int64_t parameters() const;      // elements of all weights in the file
+  uint64_t state_bytes() const;    // memory of one stream
+  uint64_t weight_bytes() const;   // packed weights and constants, shared by all streams
+  const char* isa() const;
+  const PlanState& state() const { return *state_; }
+
+ private:
+  std::unique_ptr<const PlanState> state_;
+};
+
+}  // namespace deltacnn

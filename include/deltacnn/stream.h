@@ -1,0 +1,68 @@
+// Stream: the cached activations of one camera, and the step that brings them up to date.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "deltacnn/model.h"
+#include "deltacnn/result.h"
+#include "deltacnn/tensor.h"
+
+namespace deltacnn {
+
+struct StreamOptions {
+  int threads = 1;  // results do not depend on it
+};
+
+/// What a step did.
+struct StepReport {
+  bool dense = false;        // every pixel was computed: the first step, or after Reset
+  double macs_share = 0;     // multiply-adds done / multiply-adds of a dense step
+  double input_changed = 0;  // share of the input pixels that changed
+};
+
+/// What the last step did in one layer of the plan (same order as Plan::layers()).
+struct LayerWork {
+  int64_t computed = 0;  // output pixels computed
+  int64_t changed = 0;   // output pixels whose bits changed
+};
+
+/// The mutable state of one video stream. Movable; not thread-safe by itself.
+/// After the first step nothing is allocated, unless output shapes depend on the data.
+class Stream {
+ public:
+  /// Allocates Plan::state_bytes() bytes.
+  static Result<Stream> Create(std::shared_ptr<const Plan> plan, const StreamOptions& options = {});
+  Stream(Stream&&) noexcept;
+  Stream& operator=(Stream&&) noexcept;
+  ~Stream();
+
+  const Plan& plan() const;
+
+  /// Copies a whole tensor into input `index` and marks the pixels whose bits differ.
+  /// Shape and type must be the plan's.
+  Status SetInput(size_t index, const TensorView& tensor);
+
+  /// The window onto input `index` for writers that know what changed; an error unless it is a
+  /// float32 image: [1,C,H,W], or [1,H,W,C] as the plan stores it. Write pixels, mark them, Step().
+  Result<ImageTarget> Image(size_t index);
+
+  /// Brings all outputs up to date with the inputs. The first step computes everything.
+  Result<StepReport> Step();
+
+  /// Output `index`, row-major; valid until the next Step, Reset or move.
+  TensorView Output(size_t index) const;
+
+  /// Forgets what was computed: the next step is dense.
+  void Reset();
+
+  const std::vector<LayerWork>& work() const;
+
+ private:
+  struct State;
+  explicit Stream(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace deltacnn

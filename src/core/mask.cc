@@ -1,0 +1,98 @@
+#include "core/mask.h"
+
+#include <algorithm>
+
+namespace deltacnn {
+
+void MaskView::Clear() const { std::fill_n(words, grid.words(), 0); }
+
+void MaskView::Fill() const {
+  for (int r = 0; r < grid.rows; ++r) {
+    std::fill_n(row(r), grid.words_per_row(), 0);
+    SetRange(r, 0, grid.cols);
+  }
+}
+
+void MaskView::SetRange(int row_index, int begin, int end) const {
+  uint64_t* bits = row(row_index);
+  while (begin < end) {
+    const int shift = begin % 64;
+    const int count = std::min(64 - shift, end - begin);
+    const uint64_t ones = count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
+    bits[begin / 64] |= ones << shift;
+    begin += count;
+  }
+}
+
+void MaskView::Or(const MaskView& other) const {
+  for (size_t i = 0; i < grid.words(); ++i) words[i] |= other.words[i];
+}
+
+void MaskView::And(const MaskView& other) const {
+  for (size_t i = 0; i < grid.words(); ++i) words[i] &= other.words[i];
+}
+
+bool MaskView::RowEmpty(int r) const {
+  const uint64_t* bits = row(r);
+  return std::all_of(bits, bits + grid.words_per_row(), [](uint64_t w) { return w == 0; });
+}
+
+bool MaskView::Empty() const {
+  return std::all_of(words, words + grid.words(), [](uint64_t w) { return w == 0; });
+}
+
+int64_t MaskView::Count() const {
+  int64_t count = 0;
+  for (size_t i = 0; i < grid.words(); ++i) count += std::popcount(words[i]);
+  return count;
+}
+
+void WindowMap::Invert(int inputs) {
+  const int outputs = static_cast<int>(first.size());
+  reader_first.assign(static_cast<size_t>(inputs), outputs);
+  reader_last.assign(static_cast<size_t>(inputs), 0);
+  for (int o = 0; o < outputs; ++o) {
+    for (int i = first[o]; i < last[o]; ++i) {
+      reader_first[i] = std::min(reader_first[i], o);
+      reader_last[i] = std::max(reader_last[i], o + 1);
+    }
+  }
+}
+
+WindowMap WindowMap::Window(int inputs, int outputs, int taps, int stride, int dilation, int pad) {
+  WindowMap map;
+  for (int o = 0; o < outputs; ++o) {
+    const int64_t begin = int64_t{o} * stride - pad;
+    const int64_t end = begin + int64_t{taps - 1} * dilation + 1;
+    map.first.push_back(static_cast<int>(std::clamp<int64_t>(begin, 0, inputs)));
+    map.last.push_back(static_cast<int>(std::clamp<int64_t>(end, 0, inputs)));
+  }
+  map.Invert(inputs);
+  return map;
+}
+
+void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, int images,
+            const MaskView& out) {
+  const int in_rows = in.grid.rows / images;
+  const int out_rows = out.grid.rows / images;
+  for (int r = 0; r < in.grid.rows; ++r) {
+    if (in.RowEmpty(r)) continue;
+    const int image = r / in_rows;
+    const int first = rows.reader_first[r % in_rows];
+    const int last = rows.reader_last[r % in_rows];
+    if (first >= last) continue;
+    ForEachRun(in.row(r), in.grid.cols, [&](int begin, int end) {
+      // Readers are monotonic, so a run of inputs is read by one run of outputs (or by a superset of
+      // them where a stride leaves inputs unread).
+      int from = out.grid.cols;
+      int to = 0;
+      for (int i = begin; i < end && from == out.grid.cols; ++i)
+        from = std::min(from, cols.reader_first[i]);
+      for (int i = end - 1; i >= begin && to == 0; --i) to = std::max(to, cols.reader_last[i]);
+      for (int o = first; o < last && from < to; ++o)
+        out.SetRange(image * out_rows + o, from, to);
+    });
+  }
+}
+
+}  // namespace deltacnn

@@ -1,0 +1,89 @@
+// Pixel masks: one bit a pixel, rows of 64-bit words. Bits beyond the last column are always zero.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace deltacnn {
+
+/// The pixels of a value: the last pixel axis runs along the columns, all others are folded into rows.
+struct Grid {
+  int rows = 1;
+  int cols = 1;
+
+  int words_per_row() const { return (cols + 63) / 64; }
+  size_t words() const { return static_cast<size_t>(rows) * static_cast<size_t>(words_per_row()); }
+  int64_t pixels() const { return int64_t{rows} * cols; }
+  /// Position of a pixel's bit, counted from the first bit of the first word.
+  int64_t Bit(int64_t row, int64_t col) const { return row * words_per_row() * 64 + col; }
+  bool operator==(const Grid&) const = default;
+};
+
+/// A borrowed bitmap.
+struct MaskView {
+  uint64_t* words = nullptr;
+  Grid grid;
+
+  uint64_t* row(int r) const { return words + static_cast<size_t>(r) * grid.words_per_row(); }
+  bool Test(int64_t bit) const { return (words[bit / 64] >> (bit % 64) & 1) != 0; }
+  void Set(int64_t bit) const { words[bit / 64] |= uint64_t{1} << (bit % 64); }
+
+  void Clear() const;
+  void Fill() const;
+  /// Sets columns [begin, end) of a row.
+  void SetRange(int row, int begin, int end) const;
+  /// this |= other, which has the same grid.
+  void Or(const MaskView& other) const;
+  /// this &= other, which has the same grid.
+  void And(const MaskView& other) const;
+  bool RowEmpty(int row) const;
+  bool Empty() const;
+  int64_t Count() const;
+};
+
+/// Calls visit(begin, end) for every maximal run of set bits among the first `cols` bits.
+template <class Visit>
+void ForEachRun(const uint64_t* words, int cols, Visit&& visit) {
+  int begin = -1;  // start of a run that is still open
+  for (int base = 0; base < cols; base += 64) {
+    uint64_t word = words[base / 64];
+    int at = 0;
+    while (at < 64) {
+      if (begin < 0) {
+        if (word == 0) break;
+        const int skip = std::countr_zero(word);
+        begin = base + at + skip;
+        at += skip;
+        word >>= skip;
+      }
+      const int length = std::countr_one(word);
+      at += length;
+      if (at >= 64) break;  // the run goes on in the next word
+      visit(begin, base + at);
+      begin = -1;
+      word >>= length;
+    }
+  }
+  if (begin >= 0) visit(begin, cols);
+}
+
+/// The columns (or rows) a local operator connects: output o reads inputs [first[o], last[o]), and
+/// input i is read by outputs [reader_first[i], reader_last[i]). Both are monotonic.
+struct WindowMap {
+  std::vector<int> first, last;
+  std::vector<int> reader_first, reader_last;
+
+  /// Derives the reader tables from `first` and `last` for `inputs` inputs.
+  void Invert(int inputs);
+  /// A convolution or pooling axis: `taps` taps `dilation` apart, `stride`, `pad` before the first input.
+  static WindowMap Window(int inputs, int outputs, int taps, int stride, int dilation, int pad);
+};
+
+/// Sets in `out` every pixel whose window (rows x cols) holds a set pixel of `in`. The rows are those
+/// of `images` separate pictures of equal height.
+void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, int images,
+            const MaskView& out);
+
+}  // namespace deltacnn

@@ -1,0 +1,84 @@
+#include "deltacnn/model.h"
+
+#include <algorithm>
+
+#include "core/plan.h"
+#include "graph/infer.h"
+#include "onnx/reader.h"
+
+namespace deltacnn {
+namespace {
+
+TensorInfo InfoOf(const Graph& graph, ValueId id) {
+  const Value& value = graph.values[static_cast<size_t>(id)];
+  return {value.name, value.dtype, value.shape.value_or(Shape{})};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Model>> Model::Load(const std::string& path) {
+  auto graph = onnx::ReadFile(path);
+  if (!graph.ok()) return graph.error();
+  return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(*graph)));
+}
+
+Result<std::shared_ptr<const Model>> Model::Parse(std::string_view bytes) {
+  auto graph = onnx::ReadBytes(bytes, "", "model");
+  if (!graph.ok()) return graph.error();
+  return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(*graph)));
+}
+
+Model::Model(Graph graph) : graph_(std::make_unique<const Graph>(std::move(graph))) {}
+Model::~Model() = default;
+
+std::vector<TensorInfo> Model::inputs() const {
+  std::vector<TensorInfo> infos;
+  for (const ValueId id : graph_->inputs) infos.push_back(InfoOf(*graph_, id));
+  return infos;
+}
+
+std::vector<TensorInfo> Model::outputs() const {
+  std::vector<TensorInfo> infos;
+  for (const ValueId id : graph_->outputs) infos.push_back(InfoOf(*graph_, id));
+  return infos;
+}
+
+const std::map<std::string, std::string>& Model::metadata() const { return graph_->metadata; }
+
+Result<std::shared_ptr<const Plan>> Plan::Compile(const Model& model, const PlanOptions& options) {
+  Graph graph = model.graph();
+  DELTACNN_RETURN_IF_ERROR(FixInputShapes(graph, options.input_shapes));
+  auto state = PlanGraph(std::move(graph), options, true);
+  if (!state.ok()) return state.error();
+  return std::shared_ptr<const Plan>(std::make_shared<Plan>(std::move(*state)));
+}
+
+std::vector<Unsupported> Plan::Check(const Model& model, const PlanOptions& options) {
+  Graph graph = model.graph();
+  if (const Status status = FixInputShapes(graph, options.input_shapes); !status.ok())
+    return {{"", "", status.error().message, status.error().code}};
+  return InferShapes(graph, true).unsupported;
+}
+
+Plan::Plan(std::unique_ptr<const PlanState> state) : state_(std::move(state)) {}
+Plan::~Plan() = default;
+
+const std::vector<TensorInfo>& Plan::inputs() const { return state_->input_infos; }
+const std::vector<TensorInfo>& Plan::outputs() const { return state_->output_infos; }
+
+std::vector<LayerInfo> Plan::layers() const {
+  std::vector<LayerInfo> layers;
+  for (const PlanStep& step : state_->steps) {
+    const int64_t pixels = step.grid.pixels();
+    layers.push_back({step.name, step.op, step.output, step.kernel->MacsPerPixel() * pixels, pixels});
+  }
+  return layers;
+}
+
+int64_t Plan::macs() const { return state_->macs; }
+int64_t Plan::parameters() const { return state_->parameters; }
+uint64_t Plan::state_bytes() const { return state_->state_bytes; }
+uint64_t Plan::weight_bytes() const { return state_->weight_bytes; }
+const char* Plan::isa() const { return state_->kernels->name; }
+
+}  // namespace deltacnn

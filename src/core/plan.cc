@@ -1,0 +1,171 @@
+#include "core/plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "core/layout.h"
+#include "core/port.h"
+#include "graph/infer.h"
+#include "graph/lower.h"
+#include "ops/chain.h"
+
+namespace deltacnn {
+namespace {
+
+Value& At(Graph& graph, ValueId id) { return graph.values[static_cast<size_t>(id)]; }
+
+/// One line that names every node that cannot run.
+Error Combine(const std::vector<Unsupported>& unsupported) {
+  Error error{ErrorCode::kUnsupported, ""};
+  error.message = unsupported.size() == 1
+                      ? "the model has a node that cannot run: "
+                      : "the model has " + std::to_string(unsupported.size()) + " nodes that cannot run: ";
+  for (size_t i = 0; i < unsupported.size(); ++i) {
+    const Unsupported& u = unsupported[i];
+    if (u.code != ErrorCode::kUnsupported) error.code = u.code;
+    error.message += (i == 0 ? "'" : "; '") + u.node + "' (" + u.op + "): " + u.reason;
+  }
+  return error;
+}
+
+/// Takes the nodes whose shapes depend on data out of the graph. What they read of the rest becomes
+/// outputs of the graph.
+std::vector<Node> SplitDynamic(Graph& graph, const std::vector<bool>& dynamic) {
+  std::vector<Node> late;
+  std::vector<Node> early;
+  std::set<ValueId> produced;  // by late nodes
+  std::set<ValueId> wanted;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    Node& node = graph.nodes[n];
+    if (!dynamic[n]) {
+      early.push_back(std::move(node));
+      continue;
+    }
+    for (const ValueId in : node.inputs)
+      if (in != kNoValue && !produced.contains(in)) wanted.insert(in);
+    produced.insert(node.outputs.begin(), node.outputs.end());
+    late.push_back(std::move(node));
+  }
+  for (const ValueId out : graph.outputs)
+    if (!produced.contains(out)) wanted.insert(out);
+  graph.nodes = std::move(early);
+  graph.outputs.clear();
+  for (const ValueId id : wanted)
+    if (graph.Constant(id) == nullptr) graph.outputs.push_back(id);
+  return late;
+}
+
+class Builder {
+ public:
+  Builder(PlanState& state, const PlanOptions& options) : state_(state), options_(options) {}
+
+  Status Run() {
+    Graph& graph = state_.graph;
+    const Layouts layouts = ChooseLayouts(graph);
+    std::vector<bool> aliases;
+    DELTACNN_RETURN_IF_ERROR(PlaceValues(graph, layouts, options_.max_state_bytes, state_, aliases));
+    for (size_t n = 0; n < graph.nodes.size(); ++n) {
+      DELTACNN_RETURN_IF_ERROR(AddStep(graph.nodes[n], aliases[n]));
+    }
+    for (const ValueId in : graph.inputs)
+      state_.inputs.push_back(MakePort(state_, in, state_.masks[static_cast<size_t>(in)]));
+    for (const ValueId out : graph.outputs) AddOutput(out);
+    for (size_t b = 0; b < state_.buffer_bytes.size(); ++b) {
+      (state_.constants[b].empty() ? state_.state_bytes : state_.weight_bytes) += state_.buffer_bytes[b];
+    }
+    for (const Grid& grid : state_.mask_grids) state_.state_bytes += grid.words() * sizeof(uint64_t);
+    return {};
+  }
+
+ private:
+  Status AddStep(const Node& node, bool alias) {
+    MakeContext context{node, state_.graph, state_.graph.opset, alias, {}, {}, *state_.kernels};
+    PlanStep step;
+    const auto add_input = [&](ValueId id) {
+      context.inputs.push_back(id == kNoValue ? nullptr : &state_.placements[static_cast<size_t>(id)]);
+      step.input_masks.push_back(id == kNoValue ? -1 : state_.masks[static_cast<size_t>(id)]);
+    };
+    std::ranges::for_each(node.inputs, add_input);
+    std::ranges::for_each(node.chain_inputs, add_input);
+    for (const ValueId id : node.outputs) {
+      const bool absent = id == kNoValue;
+      context.outputs.push_back(absent ? nullptr : &state_.placements[static_cast<size_t>(id)]);
+      if (!absent && step.output_mask < 0) {
+        step.output_mask = state_.masks[static_cast<size_t>(id)];
+        step.grid = state_.placements[static_cast<size_t>(id)].grid;
+        step.output = state_.placements[static_cast<size_t>(id)].shape;
+      }
+    }
+    // A moved value that shares memory and mask with its source needs no step at all.
+    if (alias && step.input_masks[0] == step.output_mask) return {};
+    auto kernel = FindOp(node.op)->make(context);
+    if (!kernel.ok()) return kernel.error();
+    step.kernel = std::move(*kernel);
+    step.name = node.name;
+    step.op = node.op + DescribeChain(node);
+    state_.macs += step.kernel->MacsPerPixel() * step.grid.pixels();
+    state_.weight_bytes += step.kernel->WeightBytes();
+    state_.scratch_bytes = std::max(state_.scratch_bytes, step.kernel->ScratchBytes());
+    state_.steps.push_back(std::move(step));
+    return {};
+  }
+
+  void AddOutput(ValueId id) {
+    const int mask = state_.masks[static_cast<size_t>(id)];
+    Port port = MakePort(state_, id, mask);
+    if (port.buffer < 0) {
+      const Placement& p = state_.placements[static_cast<size_t>(id)];
+      port.buffer = static_cast<int>(state_.buffer_bytes.size());
+      state_.buffer_bytes.push_back(static_cast<uint64_t>(ElementCount(p.shape)) * SizeOf(p.dtype));
+      state_.constants.emplace_back();
+      PlanStep step;
+      step.name = port.info.name;
+      step.op = "Output";
+      step.kernel = MakeExport(p, port);
+      step.input_masks = {mask};
+      step.grid = p.grid;
+      step.output = p.shape;
+      state_.steps.push_back(std::move(step));
+    }
+    state_.outputs.push_back(std::move(port));
+  }
+
+  PlanState& state_;
+  const PlanOptions& options_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<PlanState>> PlanGraph(Graph graph, const PlanOptions& options, bool fold) {
+  auto state = std::make_unique<PlanState>();
+  state->kernels = kernels::Find(options.isa);
+  if (state->kernels == nullptr) {
+    std::string names;
+    for (const kernels::Table* table : kernels::Available()) names += std::string(" ") + table->name;
+    return Error{ErrorCode::kUsage, "this machine cannot run instruction set '" + options.isa + "' (it has:" + names + ")"};
+  }
+  for (const Value& value : graph.values)
+    if (value.constant != nullptr) state->parameters += value.constant->elements();
+
+  Inference inference = InferShapes(graph, fold);
+  if (!inference.unsupported.empty()) return Combine(inference.unsupported);
+  state->model_outputs = graph.outputs;
+  for (const ValueId id : graph.inputs) {
+    const Value& value = At(graph, id);
+    state->input_infos.push_back({value.name, value.dtype, *value.shape});
+  }
+  state->dynamic = SplitDynamic(graph, inference.dynamic);
+  if (!fold && !state->dynamic.empty()) {
+    return NodeError(ErrorCode::kUnsupported, state->dynamic[0], "it needs an input that is not known");
+  }
+  for (const ValueId id : state->model_outputs) {
+    const Value& value = At(graph, id);
+    state->output_infos.push_back({value.name, value.dtype, value.shape.value_or(Shape{})});
+  }
+  Lower(graph);
+  state->graph = std::move(graph);
+  DELTACNN_RETURN_IF_ERROR(Builder(*state, options).Run());
+  return state;
+}
+
+}  // namespace deltacnn

@@ -1,0 +1,61 @@
+// What a Plan holds: where every value lives, and the steps in the order they run.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "deltacnn/model.h"
+#include "graph/graph.h"
+#include "kernels/kernels.h"
+#include "ops/op.h"
+
+namespace deltacnn {
+
+/// A node of the lowered graph, ready to run.
+struct PlanStep {
+  std::string name;
+  std::string op;  // with its chain, for reports
+  KernelPtr kernel;
+  std::vector<int> input_masks;  // -1: absent or constant
+  int output_mask = -1;          // -1 for the copies into row-major outputs
+  Grid grid;
+  Shape output;
+};
+
+/// A value that the outside reads or writes row-major.
+struct Port {
+  TensorInfo info;
+  ValueId value = kNoValue;
+  int mask = -1;
+  // Element offsets of the logical tensor: row[r] + col[c] + channel[k] for pixel (r, c), element k.
+  std::vector<int64_t> row, col, channel;
+  int buffer = -1;  // of an output: its own memory if that is row-major, else that of a copy
+};
+
+struct PlanState {
+  const kernels::Table* kernels = nullptr;
+  Graph graph;                         // lowered; values keep their names and shapes
+  std::vector<Placement> placements;   // by value id; buffer -1 where a value is not stored
+  std::vector<int> masks;              // by value id; -1 where there is none
+  std::vector<Grid> mask_grids;        // by mask
+  std::vector<uint64_t> buffer_bytes;  // by buffer
+  std::vector<std::vector<std::byte>> constants;  // by buffer; empty for those of the stream
+  std::vector<PlanStep> steps;
+  std::vector<Port> inputs;
+  std::vector<Port> outputs;           // those of the steps, for the caller or for `dynamic`
+  std::vector<ValueId> model_outputs;  // in the model's order; may be dynamic or constant values
+  std::vector<TensorInfo> input_infos, output_infos;
+  // Nodes that are planned anew at every step, because their output shapes depend on the data.
+  std::vector<Node> dynamic;
+  int64_t macs = 0;
+  int64_t parameters = 0;
+  uint64_t state_bytes = 0;
+  uint64_t weight_bytes = 0;
+  size_t scratch_bytes = 0;            // most that a kernel wants, per thread
+};
+
+/// Plans a graph whose inputs have static shapes. `fold` is off for Evaluate's one-node graphs.
+Result<std::unique_ptr<PlanState>> PlanGraph(Graph graph, const PlanOptions& options, bool fold);
+
+}  // namespace deltacnn

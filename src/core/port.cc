@@ -1,0 +1,77 @@
+#include "core/port.h"
+
+#include <cstring>
+
+#include "ops/move.h"
+
+namespace deltacnn {
+namespace {
+
+class ExportKernel : public Kernel {
+ public:
+  ExportKernel(const Placement& value, const Port& port)
+      : value_(value), port_(port), element_(SizeOf(value.dtype)) {}
+
+  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override { out.Or(inputs[0]); }
+
+  void Compute(const Work& work) const override {
+    switch (element_) {
+      case 1:
+        return Copy<uint8_t>(work);
+      case 2:
+        return Copy<uint16_t>(work);
+      case 4:
+        return Copy<uint32_t>(work);
+      default:
+        return Copy<uint64_t>(work);
+    }
+  }
+
+ private:
+  template <class T>
+  void Copy(const Work& work) const {
+    T* target = reinterpret_cast<T*>(work.buffers[port_.buffer]);
+    const size_t channels = port_.channel.size();
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k) {
+        const T* source = work.Pixel<T>(value_, span.row, span.col + k);
+        T* pixel = target + port_.row[static_cast<size_t>(span.row)] + port_.col[static_cast<size_t>(span.col + k)];
+        for (size_t c = 0; c < channels; ++c) pixel[port_.channel[c]] = source[c];
+      }
+    }
+  }
+
+  Placement value_;
+  Port port_;
+  size_t element_;
+};
+
+}  // namespace
+
+Port MakePort(const PlanState& state, ValueId id, int mask) {
+  const Placement& p = state.placements[static_cast<size_t>(id)];
+  Port port;
+  port.info = {state.graph.values[static_cast<size_t>(id)].name, p.dtype, p.shape};
+  port.value = id;
+  port.mask = mask;
+  std::vector<std::vector<int64_t>> offsets(p.shape.size());
+  int64_t stride = 1;
+  bool row_major = p.row_offset.empty() || p.row_offset[0] == 0;
+  for (size_t a = p.shape.size(); a-- > 0;) {
+    for (int64_t i = 0; i < p.shape[a]; ++i) offsets[a].push_back(i * stride);
+    row_major = row_major && (p.shape[a] == 1 || p.strides[a] == stride);
+    stride *= p.shape[a];
+  }
+  SplitOffsets split = SplitByLayout(p.shape, p.pixel_axes, offsets);
+  port.row = std::move(split.row);
+  port.col = std::move(split.col);
+  port.channel = std::move(split.channel);
+  if (row_major) port.buffer = p.buffer;
+  return port;
+}
+
+KernelPtr MakeExport(const Placement& value, const Port& port) {
+  return std::make_unique<ExportKernel>(value, port);
+}
+
+}  // namespace deltacnn

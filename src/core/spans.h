@@ -1,0 +1,33 @@
+// The work list of a step: which pixels to compute, cut into chunks for the threads.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/mask.h"
+#include "ops/op.h"
+
+namespace deltacnn {
+
+class SpanList {
+ public:
+  /// Makes room for any list over `grid`, so that Build never allocates.
+  void Reserve(const Grid& grid);
+
+  /// Lists the set pixels in chunks of at most `chunk` pixels.
+  void Build(const MaskView& mask, int chunk);
+
+  size_t chunks() const { return chunk_begin_.empty() ? 0 : chunk_begin_.size() - 1; }
+  std::span<const Span> chunk(size_t i) const {
+    return std::span(spans_).subspan(chunk_begin_[i], chunk_begin_[i + 1] - chunk_begin_[i]);
+  }
+  std::span<const Span> all() const { return spans_; }
+  size_t pixels() const { return pixels_; }
+
+ private:
+  std::vector<Span> spans_;
+  std::vector<size_t> chunk_begin_;  // and the end of the last chunk
+  size_t pixels_ = 0;
+};
+
+}  // namespace deltacnn

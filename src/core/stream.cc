@@ -1,0 +1,324 @@
+#include "deltacnn/stream.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "core/evaluate.h"
+#include "core/memory.h"
+#include "core/plan.h"
+#include "core/spans.h"
+#include "core/threads.h"
+
+namespace deltacnn {
+namespace {
+
+// Below so much work (multiply-adds and moved elements) a second thread costs more than it brings.
+constexpr int64_t kSerialWork = 100'000;
+
+constexpr size_t kScratchAlignment = 64;
+
+size_t Align(size_t size) { return (size + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment; }
+
+}  // namespace
+
+struct Stream::State {
+  State(std::shared_ptr<const Plan> plan_, int threads) : plan(std::move(plan_)), pool(threads) {}
+
+  const PlanState& p() const { return plan->state(); }
+  MaskView Mask(int index) const {
+    if (index < 0) return {};
+    return {mask_words.data() + mask_offset[static_cast<size_t>(index)],
+            p().mask_grids[static_cast<size_t>(index)]};
+  }
+
+  bool Allocate();
+  void RunStep(size_t index);
+  void Compute(const PlanStep& step, size_t index, const MaskView& affected);
+  Status RunDynamic();
+  TensorView PortView(const Port& port) const {
+    return {port.info.dtype, port.info.shape, buffers[static_cast<size_t>(port.buffer)]};
+  }
+
+  std::shared_ptr<const Plan> plan;
+  ThreadPool pool;
+  Bytes memory;
+  std::vector<std::byte*> buffers;
+  mutable std::vector<uint64_t> mask_words;
+  std::vector<size_t> mask_offset;
+  std::vector<int64_t> mask_count;  // set bits of every mask
+  SpanList list;
+  std::vector<uint8_t> changed;
+  Bytes scratch;
+  size_t scratch_stride = 0;
+  std::vector<MaskView> step_masks;
+  bool dense = true;
+  std::vector<LayerWork> work;
+  std::map<ValueId, Tensor> dynamic;  // values of the last step
+};
+
+bool Stream::State::Allocate() {
+  const PlanState& plan_state = p();
+  uint64_t total = 0;
+  for (size_t b = 0; b < plan_state.buffer_bytes.size(); ++b)
+    if (plan_state.constants[b].empty()) total += Align(plan_state.buffer_bytes[b]);
+  memory = AllocateZeroed(total);
+  if (memory == nullptr) return false;
+  std::byte* next = memory.get();
+  for (size_t b = 0; b < plan_state.buffer_bytes.size(); ++b) {
+    if (!plan_state.constants[b].empty()) {
+      // Steps never write to constants; the table of buffers just has one type.
+      buffers.push_back(const_cast<std::byte*>(plan_state.constants[b].data()));
+      continue;
+    }
+    buffers.push_back(next);
+    next += Align(plan_state.buffer_bytes[b]);
+  }
+  size_t words = 0;
+  for (const Grid& grid : plan_state.mask_grids) {
+    mask_offset.push_back(words);
+    words += grid.words();
+  }
+  mask_words.assign(words, 0);
+  mask_count.assign(plan_state.mask_grids.size(), 0);
+  size_t pixels = 0;
+  size_t most_inputs = 0;
+  for (const PlanStep& step : plan_state.steps) {
+    list.Reserve(step.grid);
+    pixels = std::max(pixels, static_cast<size_t>(step.grid.pixels()));
+    most_inputs = std::max(most_inputs, step.input_masks.size());
+  }
+  changed.assign(pixels, 0);
+  step_masks.reserve(most_inputs);
+  scratch_stride = Align(plan_state.scratch_bytes + 1);
+  scratch = AllocateZeroed(scratch_stride * static_cast<size_t>(pool.threads()));
+  work.assign(plan_state.steps.size(), {});
+  return scratch != nullptr;
+}
+
+void Stream::State::RunStep(size_t index) {
+  const PlanStep& step = p().steps[index];
+  work[index] = {};
+  bool reached = dense;
+  for (const int mask : step.input_masks)
+    reached = reached || (mask >= 0 && mask_count[static_cast<size_t>(mask)] > 0);
+  MaskView out = Mask(step.output_mask);
+  const auto out_index = static_cast<size_t>(step.output_mask);
+  if (!reached) {
+    if (out.words != nullptr && mask_count[out_index] > 0) {
+      out.Clear();
+      mask_count[out_index] = 0;
+    }
+    return;
+  }
+  if (out.words == nullptr) {  // a copy into an output: over the pixels of its input
+    MaskView in = Mask(step.input_masks[0]);
+    if (in.words == nullptr) return;  // cannot happen: outputs that are constants are not copied
+    if (dense) in.Fill();
+    return Compute(step, index, in);
+  }
+  if (dense) {
+    out.Fill();
+  } else {
+    step_masks.clear();
+    for (const int mask : step.input_masks) step_masks.push_back(Mask(mask));
+    out.Clear();
+    step.kernel->Affected(step_masks, out);
+  }
+  if (!step.kernel->computes()) {
+    mask_count[out_index] = out.Count();
+    return;
+  }
+  Compute(step, index, out);
+  const auto& computed = list.all();
+  int64_t changes = static_cast<int64_t>(list.pixels());
+  if (!dense) {
+    for (const Span& span : computed) {
+      for (int k = 0; k < span.count; ++k) {
+        if (changed[span.first + static_cast<size_t>(k)] != 0) continue;
+        out.row(span.row)[(span.col + k) / 64] &= ~(uint64_t{1} << ((span.col + k) % 64));
+        --changes;
+      }
+    }
+  }
+  mask_count[out_index] = changes;
+  work[index].changed = changes;
+}
+
+void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& affected) {
+  const Kernel& kernel = *step.kernel;
+  const int most = kernel.ChunkPixels();
+  int chunk = most;
+  bool parallel = false;
+  if (pool.threads() > 1) {
+    const int64_t pixels = affected.Count();
+    const int64_t each = kernel.MacsPerPixel() + 64;
+    parallel = pixels * each >= kSerialWork;
+    // Four chunks a thread even out unequal ones; 14 pixels fill the widest register block.
+    const int64_t even = pixels / (int64_t{4} * pool.threads()) + 1;
+    if (parallel) chunk = static_cast<int>(std::clamp<int64_t>(even, std::min(14, most), most));
+  }
+  list.Build(affected, chunk);
+  std::fill_n(changed.begin(), list.pixels(), uint8_t{0});
+  const auto run = [&](size_t task, int thread) {
+    kernel.Compute({.spans = list.chunk(task),
+                    .buffers = buffers.data(),
+                    .scratch = scratch.get() + static_cast<size_t>(thread) * scratch_stride,
+                    .changed = changed.data()});
+  };
+  if (parallel) {
+    pool.Run(list.chunks(), run);
+  } else {
+    for (size_t task = 0; task < list.chunks(); ++task) run(task, 0);
+  }
+  work[index].computed = static_cast<int64_t>(list.pixels());
+}
+
+Status Stream::State::RunDynamic() {
+  const PlanState& plan_state = p();
+  for (const Port& port : plan_state.outputs) {
+    const TensorView view = PortView(port);
+    Tensor& tensor = dynamic[port.value];
+    if (tensor.bytes.empty()) tensor = Tensor(view.dtype, port.info.shape);
+    std::memcpy(tensor.bytes.data(), view.data, tensor.bytes.size());
+  }
+  for (const Node& node : plan_state.dynamic) {
+    std::vector<TensorPtr> inputs;
+    for (const ValueId id : node.inputs) {
+      if (id == kNoValue) {
+        inputs.push_back(nullptr);
+      } else if (const TensorPtr& constant = plan_state.graph.Constant(id)) {
+        inputs.push_back(constant);
+      } else {
+        // Borrowed for the duration of the call: `dynamic` outlives it.
+        inputs.emplace_back(TensorPtr(), &dynamic[id]);
+      }
+    }
+    auto outputs = Evaluate(node, inputs, plan_state.graph.opset);
+    if (!outputs.ok()) return outputs.error();
+    for (size_t o = 0; o < node.outputs.size(); ++o)
+      if (node.outputs[o] != kNoValue) dynamic[node.outputs[o]] = std::move((*outputs)[o]);
+  }
+  return {};
+}
+
+Stream::Stream(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Stream::Stream(Stream&&) noexcept = default;
+Stream& Stream::operator=(Stream&&) noexcept = default;
+Stream::~Stream() = default;
+
+Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOptions& options) {
+  if (options.threads < 1 || options.threads > 1024)
+    return Error{ErrorCode::kUsage, "threads: " + std::to_string(options.threads) + " is not in 1..1024"};
+  auto state = std::make_unique<State>(std::move(plan), options.threads);
+  if (!state->Allocate()) {
+    return Error{ErrorCode::kLimit, "no memory for the " + std::to_string(state->p().state_bytes >> 20) +
+                                        " MiB of a stream (a smaller input shape needs less)"};
+  }
+  return Stream(std::move(state));
+}
+
+const Plan& Stream::plan() const { return *state_->plan; }
+const std::vector<LayerWork>& Stream::work() const { return state_->work; }
+void Stream::Reset() { state_->dense = true; }
+
+Status Stream::SetInput(size_t index, const TensorView& tensor) {
+  const PlanState& plan = state_->p();
+  if (index >= plan.inputs.size())
+    return Error{ErrorCode::kUsage, "the model has no input " + std::to_string(index)};
+  const Port& port = plan.inputs[index];
+  if (tensor.dtype != port.info.dtype || !std::ranges::equal(tensor.shape, port.info.shape)) {
+    return Error{ErrorCode::kUsage, "input '" + port.info.name + "' takes " + NameOf(port.info.dtype) + " " +
+                                        ToString(port.info.shape) + ", not " + NameOf(tensor.dtype) + " " +
+                                        ToString(tensor.shape)};
+  }
+  const Placement& p = plan.placements[static_cast<size_t>(port.value)];
+  const MaskView mask = state_->Mask(port.mask);
+  const size_t element = SizeOf(p.dtype);
+  const auto* source = static_cast<const std::byte*>(tensor.data);
+  for (int r = 0; r < p.grid.rows; ++r) {
+    for (int c = 0; c < p.grid.cols; ++c) {
+      std::byte* to = state_->buffers[static_cast<size_t>(p.buffer)] + static_cast<size_t>(p.Offset(r, c)) * element;
+      const int64_t from = port.row[static_cast<size_t>(r)] + port.col[static_cast<size_t>(c)];
+      bool changed = false;
+      for (const int64_t channel : port.channel) {
+        const std::byte* value = source + static_cast<size_t>(from + channel) * element;
+        if (std::memcmp(to, value, element) != 0) {
+          std::memcpy(to, value, element);
+          changed = true;
+        }
+        to += element;
+      }
+      if (changed) mask.Set(mask.grid.Bit(r, c));
+    }
+  }
+  return {};
+}
+
+Result<ImageTarget> Stream::Image(size_t index) {
+  const PlanState& plan = state_->p();
+  if (index >= plan.inputs.size())
+    return Error{ErrorCode::kUsage, "the model has no input " + std::to_string(index)};
+  const Port& port = plan.inputs[index];
+  const Placement& p = plan.placements[static_cast<size_t>(port.value)];
+  const bool nhwc = p.pixel_axes == (AllAxes(4) & ~Axis(3));
+  if (p.dtype != DType::kFloat32 || p.shape.size() != 4 || p.shape[0] != 1 ||
+      (p.pixel_axes != SpatialAxes(4) && !nhwc)) {
+    return Error{ErrorCode::kUnsupported, "input '" + port.info.name + "' of type " + NameOf(p.dtype) + " and shape " +
+                                              ToString(p.shape) + " is not a float32 image of batch 1"};
+  }
+  const MaskView mask = state_->Mask(port.mask);
+  ImageTarget target;
+  target.data = reinterpret_cast<float*>(state_->buffers[static_cast<size_t>(p.buffer)]) + p.Offset(0, 0);
+  target.height = static_cast<int>(p.shape[nhwc ? 1 : 2]);
+  target.width = static_cast<int>(p.shape[nhwc ? 2 : 3]);
+  target.channels = static_cast<int>(p.channels);
+  target.row_stride = static_cast<ptrdiff_t>(p.strides[nhwc ? 1 : 2]);
+  target.pixel_stride = static_cast<ptrdiff_t>(p.col_stride);
+  target.changed = mask.words;
+  target.words_per_row = mask.grid.words_per_row();
+  return target;
+}
+
+Result<StepReport> Stream::Step() {
+  State& s = *state_;
+  const PlanState& plan = s.p();
+  StepReport report;
+  report.dense = s.dense;
+  int64_t pixels = 0;
+  int64_t changed = 0;
+  for (const Port& port : plan.inputs) {
+    const auto mask = static_cast<size_t>(port.mask);
+    if (s.dense) s.Mask(port.mask).Fill();
+    s.mask_count[mask] = s.Mask(port.mask).Count();
+    pixels += plan.mask_grids[mask].pixels();
+    changed += s.mask_count[mask];
+  }
+  report.input_changed = pixels == 0 ? 0 : static_cast<double>(changed) / static_cast<double>(pixels);
+  int64_t macs = 0;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    s.RunStep(i);
+    macs += s.work[i].computed * plan.steps[i].kernel->MacsPerPixel();
+  }
+  report.macs_share = plan.macs == 0 ? report.input_changed : static_cast<double>(macs) / static_cast<double>(plan.macs);
+  if (!plan.dynamic.empty()) {
+    if (const Status status = s.RunDynamic(); !status.ok()) return status.error();
+  }
+  for (const Port& port : plan.inputs) {
+    if (s.mask_count[static_cast<size_t>(port.mask)] > 0) s.Mask(port.mask).Clear();
+    s.mask_count[static_cast<size_t>(port.mask)] = 0;
+  }
+  s.dense = false;
+  return report;
+}
+
+TensorView Stream::Output(size_t index) const {
+  const PlanState& plan = state_->p();
+  const ValueId id = plan.model_outputs[index];
+  if (const TensorPtr& constant = plan.graph.Constant(id)) return *constant;
+  const auto port = std::ranges::find(plan.outputs, id, &Port::value);
+  if (port != plan.outputs.end()) return state_->PortView(*port);
+  return state_->dynamic.at(id);
+}
+
+}  // namespace deltacnn

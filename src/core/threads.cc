@@ -1,0 +1,80 @@
+#include "core/threads.h"
+
+#include <cstdint>
+
+namespace deltacnn {
+namespace {
+
+// A worker spins this often before it sleeps: layers of one step follow each other within
+// microseconds, frames within milliseconds.
+constexpr int kSpins = 4000;
+
+inline void Pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Loop(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+    ++generation_;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::Start(size_t tasks, const void* context, Call call) {
+  {
+    const std::lock_guard lock(mutex_);
+    tasks_ = tasks;
+    context_ = context;
+    call_ = call;
+    next_ = 0;
+    running_ = static_cast<int>(workers_.size());
+    ++generation_;
+  }
+  wake_.notify_all();
+  Work(0);
+  for (int spins = 0; running_.load(std::memory_order_acquire) > 0; ++spins) {
+    if (spins < kSpins) {
+      Pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+void ThreadPool::Work(int thread) {
+  for (size_t task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;)
+    call_(context_, task, thread);
+}
+
+void ThreadPool::Loop(int thread) {
+  uint64_t seen = 0;
+  while (true) {
+    for (int spins = 0; spins < kSpins && generation_.load(std::memory_order_acquire) == seen;
+         ++spins) {
+      Pause();
+    }
+    if (generation_.load(std::memory_order_acquire) == seen) {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return generation_.load() != seen; });
+    }
+    seen = generation_.load(std::memory_order_acquire);
+    if (stop_) return;
+    Work(thread);
+    running_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+}  // namespace deltacnn

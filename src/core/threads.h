@@ -1,0 +1,54 @@
+// A fixed pool of worker threads that runs one loop at a time.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace deltacnn {
+
+class ThreadPool {
+ public:
+  /// `threads` in total, the calling one included.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls body(task, thread) once for every task in [0, tasks); returns when all are done.
+  template <class Body>
+  void Run(size_t tasks, const Body& body) {
+    if (workers_.empty() || tasks < 2) {
+      for (size_t task = 0; task < tasks; ++task) body(task, 0);
+      return;
+    }
+    Start(tasks, &body, [](const void* context, size_t task, int thread) {
+      (*static_cast<const Body*>(context))(task, thread);
+    });
+  }
+
+ private:
+  using Call = void (*)(const void* context, size_t task, int thread);
+
+  void Start(size_t tasks, const void* context, Call call);
+  void Work(int thread);
+  void Loop(int thread);
+
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint64_t> generation_{0};  // counts loops; a change starts the workers
+  std::atomic<bool> stop_{false};
+  std::atomic<int> running_{0};  // workers that have not finished the current loop
+  std::atomic<size_t> next_{0};
+  size_t tasks_ = 0;
+  const void* context_ = nullptr;
+  Call call_ = nullptr;
+};
+
+}  // namespace deltacnn

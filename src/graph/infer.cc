@@ -1,0 +1,157 @@
+#include "graph/infer.h"
+
+#include <algorithm>
+
+#include "core/evaluate.h"
+#include "ops/op.h"
+
+namespace deltacnn {
+namespace {
+
+// Unknown dimensions of an image input; networks with free height and width are fully convolutional,
+// and most of them were trained near this size.
+constexpr int64_t kDefaultSide = 320;
+constexpr int64_t kDefaultChannels = 3;
+
+/// What a value is known to be, in the order of how little is known.
+enum class Known { kStatic, kDynamic, kNothing };
+
+// Elements of one value: beyond it, tables of pixel positions alone would fill the memory.
+constexpr int64_t kMaxElements = int64_t{1} << 31;
+
+bool WithinLimits(const Shape& shape) {
+  int64_t count = 1;  // without the zeros, which would hide the other dimensions
+  for (const int64_t dim : shape) {
+    if (__builtin_mul_overflow(count, std::max<int64_t>(dim, 1), &count) || count > kMaxElements) return false;
+  }
+  return shape.size() <= 60;  // axis sets are 64 bits wide
+}
+
+bool WithinLimits(const Graph& graph, const Node& node) {
+  return std::ranges::all_of(node.outputs, [&](ValueId id) {
+    return id == kNoValue || WithinLimits(*graph.values[static_cast<size_t>(id)].shape);
+  });
+}
+
+}  // namespace
+
+Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) {
+  for (const auto& [name, shape] : shapes) {
+    const bool exists = std::ranges::any_of(graph.inputs, [&](ValueId id) {
+      return graph.values[static_cast<size_t>(id)].name == name;
+    });
+    if (!exists) {
+      return Error{ErrorCode::kUsage,
+                   "the model has no input '" + name + "'; 'deltacnn inspect' lists its inputs"};
+    }
+  }
+  for (const ValueId id : graph.inputs) {
+    Value& value = graph.values[static_cast<size_t>(id)];
+    const auto given = shapes.find(value.name);
+    if (!value.shape) {
+      if (given == shapes.end()) {
+        return Error{ErrorCode::kUsage,
+                     "input '" + value.name + "' has no shape in the model; give one for it"};
+      }
+      value.shape = given->second;
+    }
+    Shape& shape = *value.shape;
+    if (given != shapes.end()) {
+      bool fits = given->second.size() == shape.size();
+      for (size_t d = 0; fits && d < shape.size(); ++d)
+        fits = given->second[d] > 0 && (shape[d] < 0 || shape[d] == given->second[d]);
+      if (!fits) {
+        return Error{ErrorCode::kUsage, "shape " + ToString(given->second) + " does not fit input '" +
+                                            value.name + "' of shape " + ToString(shape)};
+      }
+      shape = given->second;
+    }
+    for (size_t d = 0; d < shape.size(); ++d) {
+      if (shape[d] >= 0) continue;
+      if (shape.size() == 4 && d > 0) {
+        const bool nhwc = shape[3] > 0 && shape[3] <= 4 && shape[1] < 0;
+        const size_t channel_axis = nhwc ? 3 : 1;
+        shape[d] = d == channel_axis ? kDefaultChannels : kDefaultSide;
+      } else {
+        shape[d] = 1;
+      }
+    }
+    if (!WithinLimits(shape)) {
+      return Error{ErrorCode::kLimit,
+                   "input '" + value.name + "' has the impossible shape " + ToString(shape)};
+    }
+  }
+  return {};
+}
+
+Inference InferShapes(Graph& graph, bool fold) {
+  Inference result;
+  result.dynamic.assign(graph.nodes.size(), false);
+  std::vector<Known> known(graph.values.size(), Known::kStatic);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    // Nodes may add values (folding replaces none), so `node` is looked up afresh.
+    const Node& node = graph.nodes[n];
+    const auto set_outputs = [&](Known state) {
+      for (const ValueId out : node.outputs)
+        if (out != kNoValue) known[static_cast<size_t>(out)] = state;
+    };
+    const auto report = [&](const Error& error) {
+      const std::string prefix = NodeError(error.code, node, "").message;
+      const bool prefixed = error.message.starts_with(prefix);
+      result.unsupported.push_back({node.name, node.op,
+                                    prefixed ? error.message.substr(prefix.size()) : error.message,
+                                    error.code});
+    };
+    Known inputs = Known::kStatic;
+    bool constant = true;
+    for (const ValueId in : node.inputs) {
+      if (in == kNoValue) continue;
+      inputs = std::max(inputs, known[static_cast<size_t>(in)]);
+      constant = constant && graph.Constant(in) != nullptr;
+    }
+    const OpDef* op = node.domain.empty() ? FindOp(node.op) : nullptr;
+    if (op == nullptr) {
+      const std::string domain = node.domain.empty() ? "" : " of domain '" + node.domain + "'";
+      report({ErrorCode::kUnsupported, "operator" + domain + " is not supported"});
+      set_outputs(Known::kNothing);
+      continue;
+    }
+    if (inputs != Known::kStatic) {
+      result.dynamic[n] = inputs == Known::kDynamic;
+      set_outputs(inputs);
+      continue;
+    }
+    InferContext context(node, graph);
+    if (const Status status = op->infer(context); !status.ok()) {
+      result.dynamic[n] = context.data_dependent();
+      set_outputs(context.data_dependent() ? Known::kDynamic : Known::kNothing);
+      if (!context.data_dependent()) report(status.error());
+      continue;
+    }
+    if (!WithinLimits(graph, node)) {
+      report({ErrorCode::kLimit, "its output has more than 2^31 elements"});
+      set_outputs(Known::kNothing);
+      continue;
+    }
+    bool done = true;  // inference itself may have answered
+    for (const ValueId out : node.outputs)
+      done = done && (out == kNoValue || graph.Constant(out) != nullptr);
+    if (!fold || !constant || done) continue;
+    std::vector<TensorPtr> operands;
+    for (const ValueId in : node.inputs) operands.push_back(in == kNoValue ? nullptr : graph.Constant(in));
+    auto outputs = Evaluate(node, operands, graph.opset);
+    if (!outputs.ok()) {
+      report(outputs.error());
+      set_outputs(Known::kNothing);
+      continue;
+    }
+    for (size_t o = 0; o < node.outputs.size(); ++o) {
+      if (node.outputs[o] == kNoValue) continue;
+      graph.values[static_cast<size_t>(node.outputs[o])].constant =
+          std::make_shared<const Tensor>(std::move(outputs.value()[o]));
+    }
+  }
+  return result;
+}
+
+}  // namespace deltacnn

@@ -1,0 +1,27 @@
+// Shape inference and constant folding over a whole graph.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "deltacnn/model.h"
+#include "graph/graph.h"
+
+namespace deltacnn {
+
+/// What inference found besides the shapes it wrote into the graph.
+struct Inference {
+  std::vector<Unsupported> unsupported;
+  /// Positions of nodes whose output shapes depend on data, or that read such a value.
+  std::vector<bool> dynamic;
+};
+
+/// Gives every graph input a static shape: from `shapes`, the model, or the defaults of PlanOptions.
+Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes);
+
+/// Fills in shape and type of every value that can be known before the first frame. With `fold`,
+/// nodes whose inputs are all constants are computed and become constants.
+Inference InferShapes(Graph& graph, bool fold);
+
+}  // namespace deltacnn

@@ -1,0 +1,363 @@
+#include "graph/lower.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <span>
+#include <utility>
+
+namespace deltacnn {
+namespace {
+
+const Value& At(const Graph& graph, ValueId id) { return graph.values[static_cast<size_t>(id)]; }
+
+ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data, Shape shape) {
+  Tensor tensor(DType::kFloat32, shape);
+  std::ranges::copy(data, tensor.as<float>().begin());
+  Value value;
+  value.name = name;
+  value.dtype_known = true;
+  value.shape = std::move(shape);
+  value.constant = std::make_shared<const Tensor>(std::move(tensor));
+  return graph.AddValue(std::move(value));
+}
+
+ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape) {
+  Value value;
+  value.name = name;
+  value.dtype_known = true;
+  value.shape = std::move(shape);
+  return graph.AddValue(std::move(value));
+}
+
+/// The node that produces each value; -1 for inputs and constants.
+std::vector<int> Producers(const Graph& graph) {
+  std::vector<int> producer(graph.values.size(), -1);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    for (const ValueId out : graph.nodes[n].outputs)
+      if (out != kNoValue) producer[static_cast<size_t>(out)] = static_cast<int>(n);
+  }
+  return producer;
+}
+
+void EraseNodes(Graph& graph, const std::vector<bool>& dead) {
+  size_t kept = 0;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (dead[n]) continue;
+    if (kept != n) graph.nodes[kept] = std::move(graph.nodes[n]);
+    ++kept;
+  }
+  graph.nodes.resize(kept);
+}
+
+bool IsConstantFloat(const Graph& graph, ValueId id) {
+  return id != kNoValue && graph.Constant(id) != nullptr &&
+         graph.Constant(id)->dtype == DType::kFloat32;
+}
+
+/// Scales the convolution's output channels and shifts its bias.
+void FoldIntoConv(Graph& graph, Node& conv, std::span<const float> scale, std::span<const float> shift) {
+  Tensor weights = *graph.Constant(conv.inputs[1]);
+  const size_t channels = scale.size();
+  const std::span<float> w = weights.as<float>();
+  const size_t per_channel = channels == 0 ? 0 : w.size() / channels;
+  std::vector<float> bias(channels, 0.0f);
+  if (conv.Input(2) != kNoValue) {
+    const std::span<const float> old = graph.Constant(conv.inputs[2])->as<float>();
+    std::ranges::copy(old, bias.begin());
+  }
+  for (size_t c = 0; c < channels; ++c) {
+    for (size_t i = 0; i < per_channel; ++i) w[c * per_channel + i] *= scale[c];
+    bias[c] = bias[c] * scale[c] + shift[c];
+  }
+  const std::string name = At(graph, conv.inputs[1]).name;
+  Value value = At(graph, conv.inputs[1]);
+  value.constant = std::make_shared<const Tensor>(std::move(weights));
+  conv.inputs.resize(3, kNoValue);
+  conv.inputs[1] = graph.AddValue(std::move(value));
+  conv.inputs[2] = AddConstant(graph, name + ".bias", bias, {static_cast<int64_t>(channels)});
+}
+
+/// The shape that broadcasts one number a channel over [N,C,...].
+Shape ChannelShape(size_t rank, int64_t channels) {
+  Shape shape(std::max<size_t>(rank, 2) - 1, 1);
+  shape[0] = channels;
+  return shape;
+}
+
+/// y = x * scale + shift with what BatchNormalization has learnt.
+std::pair<std::vector<float>, std::vector<float>> NormalisationFactors(const Graph& graph,
+                                                                       const Node& node) {
+  const auto gamma = graph.Constant(node.inputs[1])->as<float>();
+  const auto beta = graph.Constant(node.inputs[2])->as<float>();
+  const auto mean = graph.Constant(node.inputs[3])->as<float>();
+  const auto variance = graph.Constant(node.inputs[4])->as<float>();
+  const double epsilon = node.Float("epsilon", 1e-5f);
+  std::vector<float> scale(gamma.size());
+  std::vector<float> shift(gamma.size());
+  for (size_t c = 0; c < gamma.size(); ++c) {
+    const double s = gamma[c] / std::sqrt(variance[c] + epsilon);
+    scale[c] = static_cast<float>(s);
+    shift[c] = static_cast<float>(beta[c] - mean[c] * s);
+  }
+  return {scale, shift};
+}
+
+ChainStep Operand(kernels::Binary function, int operand) {
+  return {.kind = ChainStep::Kind::kOperand, .binary = function, .operand = operand};
+}
+
+Node ScaleAndShift(const Node& node, ValueId scale, ValueId shift) {
+  Node result;
+  result.name = node.name;
+  result.op = "Pointwise";
+  result.inputs = {node.inputs[0]};
+  result.outputs = {node.outputs[0]};
+  result.chain = {Operand(kernels::Binary::kMul, 0), Operand(kernels::Binary::kAdd, 1)};
+  result.chain_inputs = {scale, shift};
+  return result;
+}
+
+/// BatchNormalization whose parameters are computed by the network: the factors become nodes too.
+void ComputeBatchNormalization(Graph& graph, const Node& node, std::vector<Node>& nodes) {
+  const Shape vector = *At(graph, node.inputs[1]).shape;
+  const auto append = [&](const char* suffix, const char* op, std::vector<ValueId> inputs,
+                          const Shape& shape) -> Node& {
+    Node added;
+    added.name = node.name + suffix;
+    added.op = op;
+    added.inputs = std::move(inputs);
+    added.outputs = {AddTemporary(graph, added.name, shape)};
+    nodes.push_back(std::move(added));
+    return nodes.back();
+  };
+  Node& scale = append(".scale", "Pointwise", {node.inputs[4]}, vector);
+  scale.chain = {{.kind = ChainStep::Kind::kScalar, .binary = kernels::Binary::kAdd,
+                  .a = node.Float("epsilon", 1e-5f)},
+                 {.kind = ChainStep::Kind::kUnary, .unary = kernels::Unary::kSqrt},
+                 Operand(kernels::Binary::kRdiv, 0)};
+  scale.chain_inputs = {node.inputs[1]};
+  const ValueId scale_id = scale.outputs[0];
+  Node& shift = append(".shift", "Pointwise", {scale_id}, vector);  // beta - scale * mean
+  shift.chain = {Operand(kernels::Binary::kMul, 0), Operand(kernels::Binary::kRsub, 1)};
+  shift.chain_inputs = {node.inputs[3], node.inputs[2]};
+  const ValueId shift_id = shift.outputs[0];
+  const Shape shape = ChannelShape(At(graph, node.inputs[0]).shape->size(), vector[0]);
+  const ValueId wide_scale = append(".wide_scale", "Reshape", {scale_id}, shape).outputs[0];
+  const ValueId wide_shift = append(".wide_shift", "Reshape", {shift_id}, shape).outputs[0];
+  nodes.push_back(ScaleAndShift(node, wide_scale, wide_shift));
+}
+
+}  // namespace
+
+std::vector<int> CountUses(const Graph& graph) {
+  std::vector<int> uses(graph.values.size(), 0);
+  const auto count = [&](ValueId id) {
+    if (id != kNoValue) ++uses[static_cast<size_t>(id)];
+  };
+  for (const Node& node : graph.nodes) {
+    std::ranges::for_each(node.inputs, count);
+    std::ranges::for_each(node.chain_inputs, count);
+  }
+  std::ranges::for_each(graph.outputs, count);
+  return uses;
+}
+
+void LowerBatchNormalization(Graph& graph) {
+  const std::vector<int> uses = CountUses(graph);
+  const std::vector<int> producer = Producers(graph);
+  std::vector<int> place(graph.nodes.size(), -1);  // of every old node in `nodes`
+  std::vector<Node> nodes;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    Node& node = graph.nodes[n];
+    const bool constant =
+        node.op == "BatchNormalization" &&
+        std::ranges::all_of(std::span(node.inputs).subspan(1),
+                            [&](ValueId id) { return IsConstantFloat(graph, id); });
+    if (node.op == "BatchNormalization" && !constant) {
+      ComputeBatchNormalization(graph, node, nodes);
+    } else if (constant) {
+      const auto [scale, shift] = NormalisationFactors(graph, node);
+      const ValueId x = node.inputs[0];
+      const int before = producer[static_cast<size_t>(x)];
+      Node* conv = before >= 0 && place[static_cast<size_t>(before)] >= 0
+                       ? &nodes[static_cast<size_t>(place[static_cast<size_t>(before)])]
+                       : nullptr;
+      if (conv != nullptr && conv->op == "Conv" && uses[static_cast<size_t>(x)] == 1 &&
+          conv->outputs[0] == x && IsConstantFloat(graph, conv->inputs[1]) &&
+          (conv->Input(2) == kNoValue || IsConstantFloat(graph, conv->inputs[2]))) {
+        FoldIntoConv(graph, *conv, scale, shift);
+        conv->outputs[0] = node.outputs[0];
+        continue;
+      }
+      const Shape shape = ChannelShape(At(graph, x).shape->size(), static_cast<int64_t>(scale.size()));
+      const ValueId scale_id = AddConstant(graph, node.name + ".scale", scale, shape);
+      const ValueId shift_id = AddConstant(graph, node.name + ".shift", shift, shape);
+      nodes.push_back(ScaleAndShift(node, scale_id, shift_id));
+    } else {
+      nodes.push_back(std::move(node));
+    }
+    place[n] = static_cast<int>(nodes.size()) - 1;
+  }
+  graph.nodes = std::move(nodes);
+}
+
+void FoldPads(Graph& graph) {
+  const std::vector<int> producer = Producers(graph);
+  for (Node& conv : graph.nodes) {
+    if (conv.op != "Conv" || producer[static_cast<size_t>(conv.inputs[0])] < 0) continue;
+    const Node& pad = graph.nodes[static_cast<size_t>(producer[static_cast<size_t>(conv.inputs[0])])];
+    const std::string auto_pad = conv.String("auto_pad", "NOTSET");
+    if (pad.op != "Pad" || pad.String("mode", "constant") != "constant" ||
+        (auto_pad != "NOTSET" && auto_pad != "VALID") || pad.Float("value", 0.0f) != 0.0f ||
+        pad.Input(3) != kNoValue) {
+      continue;
+    }
+    if (const ValueId fill = pad.Input(2); fill != kNoValue) {
+      if (!IsConstantFloat(graph, fill) || graph.Constant(fill)->as<float>()[0] != 0.0f) continue;
+    }
+    std::vector<int64_t> amounts = pad.Ints("pads");
+    if (const ValueId id = pad.Input(1); id != kNoValue) {
+      if (graph.Constant(id) == nullptr || graph.Constant(id)->dtype != DType::kInt64) continue;
+      const auto values = graph.Constant(id)->as<int64_t>();
+      amounts.assign(values.begin(), values.end());
+    }
+    const size_t rank = At(graph, pad.inputs[0]).shape->size();
+    if (amounts.size() != 2 * rank || rank < 3) continue;
+    const bool spatial_only = amounts[0] == 0 && amounts[1] == 0 && amounts[rank] == 0 &&
+                              amounts[rank + 1] == 0 &&
+                              std::ranges::all_of(amounts, [](int64_t p) { return p >= 0; });
+    if (!spatial_only) continue;
+    std::vector<int64_t> pads = conv.Ints("pads");
+    pads.resize(2 * (rank - 2), 0);
+    if (auto_pad == "VALID") std::ranges::fill(pads, 0);
+    for (size_t d = 0; d + 2 < rank; ++d) {
+      pads[d] += amounts[d + 2];
+      pads[d + rank - 2] += amounts[rank + d + 2];
+    }
+    conv.attributes["pads"] = pads;
+    conv.attributes["auto_pad"] = std::string("NOTSET");
+    conv.inputs[0] = pad.inputs[0];
+  }
+  RemoveDeadNodes(graph);
+}
+
+void LowerGlobalReductions(Graph& graph) {
+  std::vector<Node> nodes;
+  for (Node& node : graph.nodes) {
+    std::string reduction;
+    bool mean = false;
+    const ValueId x = node.Input(0);
+    const Shape shape = x == kNoValue ? Shape{} : *At(graph, x).shape;
+    const bool image = shape.size() == 4 && At(graph, x).dtype == DType::kFloat32;
+    if (node.op == "GlobalAveragePool" || node.op == "ReduceMean" || node.op == "ReduceSum") {
+      reduction = "sum";
+      mean = node.op != "ReduceSum";
+    } else if (node.op == "GlobalMaxPool" || node.op == "ReduceMax") {
+      reduction = "max";
+    }
+    bool keepdims = true;
+    if (node.op.starts_with("Reduce") && !reduction.empty() && image) {
+      std::vector<int64_t> axes = node.Ints("axes");
+      if (const ValueId id = node.Input(1); id != kNoValue) {
+        const TensorPtr& constant = graph.Constant(id);
+        if (constant != nullptr && constant->dtype == DType::kInt64) {
+          const auto values = constant->as<int64_t>();
+          axes.assign(values.begin(), values.end());
+        }
+      }
+      for (int64_t& axis : axes) axis += axis < 0 ? 4 : 0;
+      // The spatial axes, of which one may be missing if it has a single element (kept as such).
+      const bool only_spatial =
+          !axes.empty() && std::ranges::all_of(axes, [](int64_t axis) { return axis >= 2; });
+      bool whole = only_spatial;
+      for (const int64_t axis : {2, 3}) {
+        const bool listed = std::ranges::find(axes, axis) != axes.end();
+        whole = whole && (listed || (shape[static_cast<size_t>(axis)] == 1 && node.Int("keepdims", 1) != 0));
+      }
+      if (!whole) reduction.clear();
+      keepdims = node.Int("keepdims", 1) != 0;
+    }
+    if (reduction.empty() || !image || shape[2] * shape[3] == 0) {
+      nodes.push_back(std::move(node));
+      continue;
+    }
+    Node rows;
+    rows.name = node.name + ".rows";
+    rows.op = "RowReduce";
+    rows.inputs = {x};
+    rows.outputs = {AddTemporary(graph, rows.name, {shape[0], shape[1], shape[2], 1})};
+    rows.attributes["op"] = reduction;
+    Node total;
+    total.name = node.name;
+    total.op = "ReduceRows";
+    total.inputs = {rows.outputs[0]};
+    total.outputs = {node.outputs[0]};
+    total.attributes["op"] = reduction;
+    total.attributes["count"] = mean ? shape[2] * shape[3] : int64_t{1};
+    total.attributes["keepdims"] = int64_t{keepdims};
+    nodes.push_back(std::move(rows));
+    nodes.push_back(std::move(total));
+  }
+  graph.nodes = std::move(nodes);
+}
+
+void LowerSplits(Graph& graph) {
+  std::vector<Node> nodes;
+  for (Node& node : graph.nodes) {
+    if (node.op != "Split") {
+      nodes.push_back(std::move(node));
+      continue;
+    }
+    int64_t axis = node.Int("axis", 0);
+    axis += axis < 0 ? static_cast<int64_t>(At(graph, node.inputs[0]).shape->size()) : 0;
+    int64_t start = 0;
+    for (const ValueId out : node.outputs) {
+      const int64_t end = start + (*At(graph, out).shape)[static_cast<size_t>(axis)];
+      Node slice;
+      slice.name = node.name + "." + std::to_string(start);
+      slice.op = "Slice";
+      slice.inputs = {node.inputs[0]};
+      slice.outputs = {out};
+      slice.attributes["axes"] = std::vector<int64_t>{axis};
+      slice.attributes["starts"] = std::vector<int64_t>{start};
+      slice.attributes["ends"] = std::vector<int64_t>{end};
+      nodes.push_back(std::move(slice));
+      start = end;
+    }
+  }
+  graph.nodes = std::move(nodes);
+}
+
+void RemoveDeadNodes(Graph& graph) {
+  std::vector<int> uses = CountUses(graph);
+  std::vector<bool> dead(graph.nodes.size(), false);
+  for (size_t n = graph.nodes.size(); n-- > 0;) {
+    const Node& node = graph.nodes[n];
+    const bool read = std::ranges::any_of(node.outputs, [&](ValueId id) {
+      return id != kNoValue && uses[static_cast<size_t>(id)] > 0 && graph.Constant(id) == nullptr;
+    });
+    if (read) continue;
+    dead[n] = true;
+    const auto release = [&](ValueId id) {
+      if (id != kNoValue) --uses[static_cast<size_t>(id)];
+    };
+    std::ranges::for_each(node.inputs, release);
+    std::ranges::for_each(node.chain_inputs, release);
+  }
+  EraseNodes(graph, dead);
+}
+
+void Lower(Graph& graph) {
+  RemoveDeadNodes(graph);
+  FoldPads(graph);
+  LowerBatchNormalization(graph);
+  LowerSplits(graph);
+  LowerGlobalReductions(graph);
+  LowerInstanceNormalization(graph);
+  LowerArithmetic(graph);
+  FuseChains(graph);
+  RemoveDeadNodes(graph);
+}
+
+}  // namespace deltacnn

@@ -1,0 +1,35 @@
+// The passes between shape inference and layout. They rewrite ONNX operators into the fewer ones that
+// the engine runs, fuse pointwise work behind its producer and drop what nothing reads.
+#pragma once
+
+#include "graph/graph.h"
+
+namespace deltacnn {
+
+/// All passes, in order. Shapes and types of every value that a node touches are known and stay known.
+void Lower(Graph& graph);
+
+// The single passes; each keeps the invariants of Graph.
+
+/// BatchNormalization becomes part of the convolution before it, or a multiply and an add.
+void LowerBatchNormalization(Graph& graph);
+/// Zero padding before a convolution becomes the convolution's own.
+void FoldPads(Graph& graph);
+/// Reductions over whole pictures become a reduction of every row and one of the rows, so that a
+/// changed pixel recomputes its row only.
+void LowerGlobalReductions(Graph& graph);
+/// Split becomes one slice per output.
+void LowerSplits(Graph& graph);
+/// InstanceNormalization becomes statistics and their application (lower_norm.cc).
+void LowerInstanceNormalization(Graph& graph);
+/// float32 arithmetic becomes "Pointwise" nodes, that of other types "TypedArithmetic".
+void LowerArithmetic(Graph& graph);
+/// Pointwise nodes move into the chain of their producer; spelled-out activations become one step.
+void FuseChains(Graph& graph);
+/// Removes nodes whose outputs nothing reads or that folding has turned into constants.
+void RemoveDeadNodes(Graph& graph);
+
+/// How often every value is read, graph outputs included.
+std::vector<int> CountUses(const Graph& graph);
+
+}  // namespace deltacnn

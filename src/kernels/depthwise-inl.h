@@ -1,0 +1,81 @@
+// The depthwise convolution. Compiled once per target: see kernels.cc.
+#if defined(DELTACNN_KERNELS_DEPTHWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef DELTACNN_KERNELS_DEPTHWISE_INL_H_
+#undef DELTACNN_KERNELS_DEPTHWISE_INL_H_
+#else
+#define DELTACNN_KERNELS_DEPTHWISE_INL_H_
+#endif
+
+#include "kernels/kernels.h"
+#include "kernels/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace deltacnn::kernels::HWY_NAMESPACE {
+
+/// Pixels that share one load of the weights.
+inline constexpr size_t kDepthwiseRows = 4;
+
+/// `kVectors` vectors of channels, from channel `c` on, at `kRows` pixels.
+template <size_t kVectors, size_t kRows, class Lanes>
+HWY_INLINE void DepthwiseVectors(const DepthwiseArgs& args, const float* const (&in)[kRows],
+                                 float* out, size_t c, const Lanes& lanes) {
+  V sum[kRows][kVectors];
+  HWY_UNROLL(2)
+  for (size_t v = 0; v < kVectors; ++v) {
+    const V bias = lanes.Load(args.bias + c + v * kLanes);
+    HWY_UNROLL(4)
+    for (size_t i = 0; i < kRows; ++i) sum[i][v] = bias;
+  }
+  const float* weights = args.weights + c;
+  for (size_t t = 0; t < args.taps; ++t) {
+    const ptrdiff_t offset = args.tap_offset[t] + static_cast<ptrdiff_t>(c);
+    HWY_UNROLL(2)
+    for (size_t v = 0; v < kVectors; ++v) {
+      const V w = lanes.Load(weights + v * kLanes);
+      HWY_UNROLL(4)
+      for (size_t i = 0; i < kRows; ++i) {
+        const V x = lanes.Load(in[i] + offset + v * kLanes);
+        sum[i][v] = hn::MulAdd(x, w, sum[i][v]);
+      }
+    }
+    weights += args.weight_pitch;
+  }
+  HWY_UNROLL(4)
+  for (size_t i = 0; i < kRows; ++i) {
+    HWY_UNROLL(2)
+    for (size_t v = 0; v < kVectors; ++v) {
+      lanes.Store(sum[i][v], out + i * args.out_pitch + c + v * kLanes);
+    }
+  }
+}
+
+template <size_t kRows>
+void DepthwiseRows(const DepthwiseArgs& args, size_t first) {
+  const float* in[kRows];
+  for (size_t i = 0; i < kRows; ++i) in[i] = args.pixels[first + i];
+  float* out = args.out + first * args.out_pitch;
+  size_t c = 0;
+  for (; c + 2 * kLanes <= args.channels; c += 2 * kLanes) {
+    DepthwiseVectors<2>(args, in, out, c, WholeVector());
+  }
+  if (c + kLanes <= args.channels) {
+    DepthwiseVectors<1>(args, in, out, c, WholeVector());
+    c += kLanes;
+  }
+  if (c < args.channels) {
+    DepthwiseVectors<1>(args, in, out, c, PartialVector(args.channels - c));
+  }
+}
+
+void Depthwise(const DepthwiseArgs& args) {
+  size_t i = 0;
+  for (; i + kDepthwiseRows <= args.count; i += kDepthwiseRows) {
+    DepthwiseRows<kDepthwiseRows>(args, i);
+  }
+  for (; i < args.count; ++i) DepthwiseRows<1>(args, i);
+}
+
+}  // namespace deltacnn::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

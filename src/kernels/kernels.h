@@ -1,0 +1,118 @@
+// The arithmetic of the engine, one table of function pointers for every instruction set.
+//
+// Bit stability: what a kernel computes for a pixel depends on that pixel's inputs only, never on
+// how many or which other pixels are computed in the same call, nor on their order. Every variant
+// (remainder sizes, vector tails) therefore uses the same operations in the same order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace deltacnn::kernels {
+
+/// Pointwise functions of one argument. `a` and `b` are parameters where the formula shows them.
+enum class Unary : uint8_t {
+  kRelu,         // max(x, 0); NaN stays NaN (as for all below)
+  kClip,         // min(max(x, a), b)
+  kLeakyRelu,    // x < 0 ? a * x : x
+  kElu,          // x < 0 ? a * (exp(x) - 1) : x
+  kSelu,         // b * (x > 0 ? x : a * (exp(x) - 1))
+  kSigmoid,      // 1 / (1 + exp(-x))
+  kSilu,         // x * sigmoid(x)
+  kHardSigmoid,  // max(0, min(1, a * x + b))
+  kHardSwish,    // x * max(0, min(1, x / 6 + 0.5))
+  kMish,         // x * tanh(softplus(x))
+  kGelu,         // 0.5 * x * (1 + erf(x / sqrt(2)))
+  kGeluTanh,     // 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))
+  kTanh,
+  kErf,
+  kSoftplus,     // log(1 + exp(x))
+  kSoftsign,     // x / (1 + |x|)
+  kExp,
+  kLog,
+  kSqrt,
+  kReciprocal,
+  kNeg,
+  kAbs,
+  kFloor,
+  kCeil,
+  kRound,        // half to even
+  kSign,
+  kSin,
+  kCos,
+  kAffine,       // a * x + b, two roundings
+};
+
+/// Pointwise functions of two arguments, x first.
+enum class Binary : uint8_t {
+  kAdd,
+  kSub,
+  kRsub,   // y - x
+  kMul,
+  kDiv,
+  kRdiv,   // y / x
+  kMin,
+  kMax,
+  kPow,    // x ^ y
+  kRpow,   // y ^ x
+  kPrelu,  // x < 0 ? y * x : x
+};
+
+/// An indirect GEMM: `count` output pixels times one panel of output channels. Every pixel reads
+/// `runs` contiguous stretches of `run_length` floats; stretch r starts at pixels[i] + run_offset[r].
+/// out[i * out_pitch + j] = bias[j] + sum over r, k of input * weights[(r * run_length + k) * panel + j],
+/// summed in the order of r, then k, by fused multiply-add where the instruction set has it.
+struct GemmArgs {
+  const float* const* pixels;
+  size_t count;
+  const ptrdiff_t* run_offset;  // in floats
+  size_t runs;
+  size_t run_length;
+  const float* weights;  // [runs * run_length][panel]
+  const float* bias;     // [panel]
+  float* out;            // count rows of `panel` floats
+  size_t out_pitch;
+};
+
+/// A depthwise convolution of `channels` adjacent channels at `count` output pixels:
+/// out[i * out_pitch + c] = bias[c] + sum over taps t of pixels[i][tap_offset[t] + c] * weights[t * weight_pitch + c].
+struct DepthwiseArgs {
+  const float* const* pixels;
+  size_t count;
+  const ptrdiff_t* tap_offset;  // in floats
+  size_t taps;
+  size_t channels;
+  const float* weights;
+  size_t weight_pitch;
+  const float* bias;
+  float* out;
+  size_t out_pitch;
+};
+
+struct Table {
+  const char* name;   // "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", ... as Highway spells it
+  size_t panel;       // output channels of one GEMM panel (two vectors)
+  size_t max_rows;    // most pixels that the register block holds; any `count` is accepted
+
+  void (*gemm)(const GemmArgs& args);
+  void (*depthwise)(const DepthwiseArgs& args);
+  /// x[i] = f(x[i]) in place.
+  void (*unary)(Unary function, float a, float b, float* x, size_t n);
+  /// x[i] = f(x[i], y[i]) in place.
+  void (*binary)(Binary function, float* x, const float* y, size_t n);
+  /// x[i] = f(x[i], y) in place.
+  void (*binary_scalar)(Binary function, float* x, float y, size_t n);
+  /// Copies src to dst and tells whether any bit differed before.
+  bool (*store_changed)(float* dst, const float* src, size_t n);
+  /// acc[i] += x[i] * scale, fused where available (resize, average pooling).
+  void (*accumulate)(float* acc, const float* x, float scale, size_t n);
+};
+
+/// The tables that this machine can execute, best first. Never empty.
+const std::vector<const Table*>& Available();
+/// The table called `name` (case-insensitive; "" is the best one); null if this machine lacks it.
+const Table* Find(const std::string& name);
+
+}  // namespace deltacnn::kernels

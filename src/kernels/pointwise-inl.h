@@ -1,0 +1,298 @@
+// Functions of one and two arguments, element by element. Compiled once per target: see kernels.cc.
+#if defined(DELTACNN_KERNELS_POINTWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef DELTACNN_KERNELS_POINTWISE_INL_H_
+#undef DELTACNN_KERNELS_POINTWISE_INL_H_
+#else
+#define DELTACNN_KERNELS_POINTWISE_INL_H_
+#endif
+
+#include <cmath>
+
+#include "kernels/kernels.h"
+#include "kernels/math-inl.h"
+#include "kernels/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace deltacnn::kernels::HWY_NAMESPACE {
+
+// ---- One argument ----
+
+HWY_INLINE V Relu(V x) { return AtLeast(x, hn::Zero(kF32)); }
+HWY_INLINE V Sigmoid(V x) {
+  return hn::IfThenElse(hn::IsNaN(x), x, TimesSigmoid(Constant(1.0f), x));
+}
+HWY_INLINE V Silu(V x) { return TimesSigmoid(x, x); }
+
+HWY_INLINE V Gelu(V x) {
+  const V erf = Erf(hn::Mul(x, Constant(0.707106781f)));
+  return hn::Mul(hn::Mul(x, Constant(0.5f)), hn::Add(erf, Constant(1.0f)));
+}
+
+HWY_INLINE V GeluTanh(V x) {
+  // 0.5 * (1 + tanh(u)) = sigmoid(2 * u), here with 2 * u = x * (factor of x^2).
+  const V factor = hn::MulAdd(hn::Mul(x, x), Constant(0.0713548163f), Constant(1.59576912f));
+  return TimesSigmoid(x, hn::Mul(x, factor));
+}
+
+HWY_INLINE V Softsign(V x) { return hn::Div(x, hn::Add(Constant(1.0f), hn::Abs(x))); }
+HWY_INLINE V Reciprocal(V x) { return hn::Div(Constant(1.0f), x); }
+
+HWY_INLINE V Sign(V x) {
+  const V one = hn::CopySign(Constant(1.0f), x);
+  return hn::IfThenElse(hn::Gt(hn::Abs(x), hn::Zero(kF32)), one, x);
+}
+
+HWY_INLINE V Clip(V x, V a, V b) { return AtMost(AtLeast(x, a), b); }
+
+HWY_INLINE V LeakyRelu(V x, V a, V /*b*/) {
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(kF32)), hn::Mul(a, x), x);
+}
+
+HWY_INLINE V Elu(V x, V a, V /*b*/) {
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(kF32)), hn::Mul(a, Expm1NotPositive(x)), x);
+}
+
+HWY_INLINE V Selu(V x, V a, V b) { return hn::Mul(b, Elu(x, a, b)); }
+
+HWY_INLINE V HardSigmoid(V x, V a, V b) {
+  return Clip(hn::MulAdd(a, x, b), hn::Zero(kF32), Constant(1.0f));
+}
+
+HWY_INLINE V HardSwish(V x) {
+  return hn::Mul(x, HardSigmoid(x, Constant(1.0f / 6.0f), Constant(0.5f)));
+}
+
+HWY_INLINE V Affine(V x, V a, V b) { return hn::Add(hn::Mul(a, x), b); }
+
+HWY_INLINE V Sqrt(V x) { return hn::Sqrt(x); }
+HWY_INLINE V Neg(V x) { return hn::Neg(x); }
+HWY_INLINE V Abs(V x) { return hn::Abs(x); }
+HWY_INLINE V Floor(V x) { return hn::Floor(x); }
+HWY_INLINE V Ceil(V x) { return hn::Ceil(x); }
+
+template <V (*kFunction)(V x, V a, V b)>
+void Transform(float a, float b, float* x, size_t n) {
+  const V va = Constant(a);
+  const V vb = Constant(b);
+  const WholeVector whole;
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    whole.Store(kFunction(whole.Load(x + i), va, vb), x + i);
+  }
+  if (i < n) {
+    const PartialVector rest(n - i);
+    rest.Store(kFunction(rest.Load(x + i), va, vb), x + i);
+  }
+}
+
+template <V (*kFunction)(V x)>
+HWY_INLINE V WithoutParameters(V x, V /*a*/, V /*b*/) {
+  return kFunction(x);
+}
+
+template <V (*kFunction)(V x)>
+void Transform(float* x, size_t n) {
+  Transform<WithoutParameters<kFunction>>(0.0f, 0.0f, x, n);
+}
+
+/// For functions too rare to be worth vectors.
+template <float (*kFunction)(float x)>
+void TransformScalars(float* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) x[i] = kFunction(x[i]);
+}
+
+void ApplyUnary(Unary function, float a, float b, float* x, size_t n) {
+  switch (function) {
+    case Unary::kRelu:
+      return Transform<Relu>(x, n);
+    case Unary::kClip:
+      return Transform<Clip>(a, b, x, n);
+    case Unary::kLeakyRelu:
+      return Transform<LeakyRelu>(a, b, x, n);
+    case Unary::kElu:
+      return Transform<Elu>(a, b, x, n);
+    case Unary::kSelu:
+      return Transform<Selu>(a, b, x, n);
+    case Unary::kSigmoid:
+      return Transform<Sigmoid>(x, n);
+    case Unary::kSilu:
+      return Transform<Silu>(x, n);
+    case Unary::kHardSigmoid:
+      return Transform<HardSigmoid>(a, b, x, n);
+    case Unary::kHardSwish:
+      return Transform<HardSwish>(x, n);
+    case Unary::kMish:
+      return Transform<Mish>(x, n);
+    case Unary::kGelu:
+      return Transform<Gelu>(x, n);
+    case Unary::kGeluTanh:
+      return Transform<GeluTanh>(x, n);
+    case Unary::kTanh:
+      return Transform<Tanh>(x, n);
+    case Unary::kErf:
+      return Transform<Erf>(x, n);
+    case Unary::kSoftplus:
+      return Transform<Softplus>(x, n);
+    case Unary::kSoftsign:
+      return Transform<Softsign>(x, n);
+    case Unary::kExp:
+      return Transform<Exp>(x, n);
+    case Unary::kLog:
+      return Transform<Log>(x, n);
+    case Unary::kSqrt:
+      return Transform<Sqrt>(x, n);
+    case Unary::kReciprocal:
+      return Transform<Reciprocal>(x, n);
+    case Unary::kNeg:
+      return Transform<Neg>(x, n);
+    case Unary::kAbs:
+      return Transform<Abs>(x, n);
+    case Unary::kFloor:
+      return Transform<Floor>(x, n);
+    case Unary::kCeil:
+      return Transform<Ceil>(x, n);
+    case Unary::kRound:
+      return Transform<RoundHalfToEven>(x, n);
+    case Unary::kSign:
+      return Transform<Sign>(x, n);
+    case Unary::kSin:
+      return TransformScalars<std::sin>(x, n);
+    case Unary::kCos:
+      return TransformScalars<std::cos>(x, n);
+    case Unary::kAffine:
+      return Transform<Affine>(a, b, x, n);
+  }
+}
+
+// ---- Two arguments ----
+
+HWY_INLINE V Add(V x, V y) { return hn::Add(x, y); }
+HWY_INLINE V Sub(V x, V y) { return hn::Sub(x, y); }
+HWY_INLINE V Rsub(V x, V y) { return hn::Sub(y, x); }
+HWY_INLINE V Mul(V x, V y) { return hn::Mul(x, y); }
+HWY_INLINE V Div(V x, V y) { return hn::Div(x, y); }
+HWY_INLINE V Rdiv(V x, V y) { return hn::Div(y, x); }
+HWY_INLINE V Prelu(V x, V y) { return LeakyRelu(x, y, y); }
+
+// NaN if either argument is NaN.
+HWY_INLINE V Min(V x, V y) { return hn::IfThenElse(hn::Or(hn::Lt(x, y), hn::IsNaN(x)), x, y); }
+HWY_INLINE V Max(V x, V y) { return hn::IfThenElse(hn::Or(hn::Gt(x, y), hn::IsNaN(x)), x, y); }
+
+inline float Pow(float x, float y) { return std::pow(x, y); }
+inline float Rpow(float x, float y) { return std::pow(y, x); }
+
+/// A second argument with a value for every element.
+struct Elements {
+  const float* y;
+
+  template <class Lanes>
+  HWY_INLINE V Load(size_t i, const Lanes& lanes) const {
+    return lanes.Load(y + i);
+  }
+  HWY_INLINE float operator[](size_t i) const { return y[i]; }
+};
+
+/// A second argument with one value for all elements.
+struct Uniform {
+  float y;
+
+  template <class Lanes>
+  HWY_INLINE V Load(size_t /*i*/, const Lanes& /*lanes*/) const {
+    return Constant(y);
+  }
+  HWY_INLINE float operator[](size_t /*i*/) const { return y; }
+};
+
+template <V (*kFunction)(V x, V y), class Argument>
+void Combine(float* x, Argument y, size_t n) {
+  const WholeVector whole;
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    whole.Store(kFunction(whole.Load(x + i), y.Load(i, whole)), x + i);
+  }
+  if (i < n) {
+    const PartialVector rest(n - i);
+    rest.Store(kFunction(rest.Load(x + i), y.Load(i, rest)), x + i);
+  }
+}
+
+template <float (*kFunction)(float x, float y), class Argument>
+void CombineScalars(float* x, Argument y, size_t n) {
+  for (size_t i = 0; i < n; ++i) x[i] = kFunction(x[i], y[i]);
+}
+
+template <class Argument>
+void ApplyBinary(Binary function, float* x, Argument y, size_t n) {
+  switch (function) {
+    case Binary::kAdd:
+      return Combine<Add>(x, y, n);
+    case Binary::kSub:
+      return Combine<Sub>(x, y, n);
+    case Binary::kRsub:
+      return Combine<Rsub>(x, y, n);
+    case Binary::kMul:
+      return Combine<Mul>(x, y, n);
+    case Binary::kDiv:
+      return Combine<Div>(x, y, n);
+    case Binary::kRdiv:
+      return Combine<Rdiv>(x, y, n);
+    case Binary::kMin:
+      return Combine<Min>(x, y, n);
+    case Binary::kMax:
+      return Combine<Max>(x, y, n);
+    case Binary::kPow:
+      return CombineScalars<Pow>(x, y, n);
+    case Binary::kRpow:
+      return CombineScalars<Rpow>(x, y, n);
+    case Binary::kPrelu:
+      return Combine<Prelu>(x, y, n);
+  }
+}
+
+void BinaryElements(Binary function, float* x, const float* y, size_t n) {
+  ApplyBinary(function, x, Elements{y}, n);
+}
+
+void BinaryUniform(Binary function, float* x, float y, size_t n) {
+  ApplyBinary(function, x, Uniform{y}, n);
+}
+
+void Accumulate(float* acc, const float* x, float scale, size_t n) {
+  const V factor = Constant(scale);
+  const WholeVector whole;
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    whole.Store(hn::MulAdd(whole.Load(x + i), factor, whole.Load(acc + i)), acc + i);
+  }
+  if (i < n) {
+    const PartialVector rest(n - i);
+    rest.Store(hn::MulAdd(rest.Load(x + i), factor, rest.Load(acc + i)), acc + i);
+  }
+}
+
+// ---- Storing ----
+
+HWY_INLINE bool SameBits(V x, V y) {
+  return hn::AllTrue(kU32, hn::Eq(hn::BitCast(kU32, x), hn::BitCast(kU32, y)));
+}
+
+bool StoreChanged(float* dst, const float* src, size_t n) {
+  // Equal values need no store: an unchanged row costs no memory writes.
+  const WholeVector whole;
+  size_t i = 0;
+  while (i + kLanes <= n && SameBits(whole.Load(dst + i), whole.Load(src + i))) i += kLanes;
+  bool changed = i + kLanes <= n;
+  for (; i + kLanes <= n; i += kLanes) whole.Store(whole.Load(src + i), dst + i);
+  if (i < n) {
+    const PartialVector rest(n - i);
+    const V value = rest.Load(src + i);
+    changed |= !SameBits(rest.Load(dst + i), value);
+    rest.Store(value, dst + i);
+  }
+  return changed;
+}
+
+}  // namespace deltacnn::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

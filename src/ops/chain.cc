@@ -1,0 +1,103 @@
+#include "ops/chain.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace deltacnn {
+
+using Kind = ChainStep::Kind;
+
+Chain::Chain(const MakeContext& context, size_t first_operand)
+    : kernels_(context.kernels), out_(context.out(0)), steps_(context.node.chain) {
+  for (size_t i = first_operand; i < context.inputs.size(); ++i)
+    operands_.emplace_back(*context.inputs[i], context.out(0));
+  saves_ = std::ranges::any_of(steps_, [](const ChainStep& s) { return s.kind == Kind::kSave; });
+}
+
+void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
+                   size_t pitch, float* x, float* saved) const {
+  Apply(work, spans, channel, width, pitch, x, saved);
+  for (const Span& span : spans) {
+    float* target = work.Pixel<float>(out_, span.row, span.col) + channel;
+    for (int k = 0; k < span.count; ++k, x += pitch, target += out_.col_stride) {
+      if (kernels_.store_changed(target, x, width)) work.changed[span.first + static_cast<size_t>(k)] = 1;
+    }
+  }
+}
+
+void Chain::Apply(const Work& work, std::span<const Span> spans, size_t channel, size_t width, size_t pitch,
+                  float* x, float* saved) const {
+  if (steps_.empty()) return;
+  size_t pixels = 0;
+  for (const Span& span : spans) pixels += static_cast<size_t>(span.count);
+  const size_t n = pixels * pitch;
+  for (const ChainStep& step : steps_) {
+    switch (step.kind) {
+      case Kind::kUnary:
+        kernels_.unary(step.unary, step.a, step.b, x, n);
+        break;
+      case Kind::kScalar:
+        kernels_.binary_scalar(step.binary, x, step.a, n);
+        break;
+      case Kind::kSave:
+        std::memcpy(saved, x, n * sizeof(float));
+        break;
+      case Kind::kSaved:
+        kernels_.binary(step.binary, x, saved, n);
+        break;
+      case Kind::kOperand:
+        ApplyOperand(work, step, spans, channel, width, pitch, x);
+        break;
+    }
+  }
+}
+
+void Chain::ApplyOperand(const Work& work, const ChainStep& step, std::span<const Span> spans,
+                         size_t channel, size_t width, size_t pitch, float* x) const {
+  const BroadcastMap& operand = operands_[static_cast<size_t>(step.operand)];
+  for (const Span& span : spans) {
+    for (int k = 0; k < span.count; ++k, x += pitch) {
+      const float* y = operand.Pixel<float>(work, span.row, span.col + k);
+      if (operand.full()) {
+        kernels_.binary(step.binary, x, y + channel, width);
+      } else if (operand.single()) {
+        kernels_.binary_scalar(step.binary, x, *y, width);
+      } else {
+        const int32_t* table = operand.channel_table().data() + channel;
+        for (size_t c = 0; c < width; ++c) kernels_.binary(step.binary, x + c, y + table[c], 1);
+      }
+    }
+  }
+}
+
+void Chain::Affect(std::span<const MaskView> masks, const MaskView& out) const {
+  for (size_t i = 0; i < operands_.size(); ++i) operands_[i].Affect(masks[i], out);
+}
+
+void LayoutChainOperands(LayoutContext& context) {
+  for (size_t i = 0; i < context.node.chain_inputs.size(); ++i) {
+    const ValueId id = context.node.chain_inputs[i];
+    context.input_axes[context.node.inputs.size() + i] =
+        BroadcastAxes(*context.graph.values[static_cast<size_t>(id)].shape, context.output_shape(0),
+                      context.output_axes[0]);
+  }
+}
+
+std::string DescribeChain(const Node& node) {
+  static constexpr const char* kUnaryNames[] = {
+      "Relu", "Clip", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Silu", "HardSigmoid", "HardSwish", "Mish",
+      "Gelu", "GeluTanh", "Tanh", "Erf", "Softplus", "Softsign", "Exp", "Log", "Sqrt", "Reciprocal", "Neg",
+      "Abs", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Affine"};
+  static constexpr const char* kBinaryNames[] = {"Add", "Sub", "Sub", "Mul", "Div",  "Div",
+                                                 "Min", "Max", "Pow", "Pow", "PRelu"};
+  std::string text;
+  for (const ChainStep& step : node.chain) {
+    if (step.kind == Kind::kSave) continue;
+    text += '+';
+    text += step.kind == Kind::kUnary ? kUnaryNames[static_cast<size_t>(step.unary)]
+                                      : kBinaryNames[static_cast<size_t>(step.binary)];
+  }
+  return text;
+}
+
+}  // namespace deltacnn

@@ -1,0 +1,49 @@
+// Runs the pointwise chain of a node over a block of freshly computed values.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ops/broadcast.h"
+#include "ops/op.h"
+
+namespace deltacnn {
+
+class Chain {
+ public:
+  /// The operands are the inputs of the context from position `first_operand` on.
+  Chain(const MakeContext& context, size_t first_operand);
+
+  /// True if Finish needs `saved`.
+  bool saves() const { return saves_; }
+
+  /// Applies all steps to channels [channel, channel + width) of the pixels of `spans` and stores the
+  /// result in the output. The block `x` has one row of `pitch` floats a pixel; what lies beyond `width`
+  /// is scratch. `saved` is as large.
+  void Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width, size_t pitch,
+              float* x, float* saved) const;
+
+  /// ORs into `out` the pixels whose operands changed; `masks` are those of the operands.
+  void Affect(std::span<const MaskView> masks, const MaskView& out) const;
+
+ private:
+  void Apply(const Work& work, std::span<const Span> spans, size_t channel, size_t width, size_t pitch,
+             float* x, float* saved) const;
+  void ApplyOperand(const Work& work, const ChainStep& step, std::span<const Span> spans, size_t channel,
+                    size_t width, size_t pitch, float* x) const;
+
+  const kernels::Table& kernels_;
+  Placement out_;
+  std::vector<ChainStep> steps_;
+  std::vector<BroadcastMap> operands_;
+  bool saves_ = false;
+};
+
+/// Asks for the operands' layouts to follow the output's.
+void LayoutChainOperands(LayoutContext& context);
+
+/// "+Silu+Add": the chain of a node, for reports.
+std::string DescribeChain(const Node& node);
+
+}  // namespace deltacnn

@@ -1,0 +1,281 @@
+// Convolution over lists of pixels: an indirect GEMM, or the depthwise kernel.
+//
+// The input has zeros around it (its halo), so every tap of every window is at a fixed distance from
+// the window's first pixel: one pointer an output pixel is all the indirection there is. The taps of a
+// kernel row are one contiguous run where the input's pixels are adjacent in memory.
+#include <algorithm>
+#include <memory>
+
+#include "ops/chain.h"
+#include "ops/conv_window.h"
+#include "ops/op.h"
+
+namespace deltacnn {
+namespace {
+
+// Output pixels of one call: enough to reuse a weight panel from the second-level cache, few enough
+// that their results stay in the first.
+constexpr int kChunk = 224;
+
+/// What both kinds of convolution share: the geometry and the chain.
+class ConvBase : public Kernel {
+ public:
+  ConvBase(const MakeContext& context, const ConvWindow& window)
+      : in_(context.in(0)), out_(context.out(0)), kernels_(context.kernels), window_(window),
+        chain_(context, context.node.inputs.size()), operand_masks_(context.node.inputs.size()) {
+    const auto in_dims = SpatialDims(in_.shape);
+    const auto out_dims = SpatialDims(out_.shape);
+    for (size_t a = 0; a < 2; ++a) {
+      map_[a] = WindowMap::Window(static_cast<int>(in_dims[a]), static_cast<int>(out_dims[a]),
+                                  static_cast<int>(window.kernel[a]), static_cast<int>(window.stride[a]),
+                                  static_cast<int>(window.dilation[a]),
+                                  static_cast<int>(window.pad_before[a]));
+    }
+    const bool two_d = in_.shape.size() == 4;
+    row_stride_ = two_d ? in_.strides[2] : 0;
+    const int64_t origin = in_.row_offset.empty() ? 0 : in_.row_offset[0];
+    for (int64_t n = 0; n < out_.shape[0]; ++n) {
+      for (int64_t y = 0; y < out_dims[0]; ++y) {
+        window_start_.push_back(origin + n * in_.strides[0] +
+                                (y * window.stride[0] - window.pad_before[0]) * row_stride_ -
+                                window.pad_before[1] * in_.col_stride);
+      }
+    }
+  }
+
+  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
+    if (inputs[0].words != nullptr)
+      Affect(inputs[0], map_[0], map_[1], static_cast<int>(out_.shape[0]), out);
+    chain_.Affect(inputs.subspan(operand_masks_), out);
+  }
+
+  int ChunkPixels() const override { return kChunk; }
+
+ protected:
+  /// Offset of a tap from the first pixel of the window.
+  ptrdiff_t TapOffset(int64_t y, int64_t x) const {
+    return y * window_.dilation[0] * row_stride_ + x * window_.dilation[1] * in_.col_stride;
+  }
+
+  /// Points at the first pixel of the window of every listed pixel; returns their number.
+  size_t Windows(const Work& work, const float** pixels) const {
+    const auto* data = reinterpret_cast<const float*>(work.buffers[in_.buffer]);
+    const ptrdiff_t step = window_.stride[1] * in_.col_stride;
+    size_t n = 0;
+    for (const Span& span : work.spans) {
+      const float* pixel = data + window_start_[static_cast<size_t>(span.row)] + span.col * step;
+      for (int k = 0; k < span.count; ++k, pixel += step) pixels[n++] = pixel;
+    }
+    return n;
+  }
+
+  /// Scratch: pixel pointers, then the block of results, then the chain's saved block.
+  size_t ScratchFor(size_t pitch) const {
+    return kChunk * sizeof(float*) + (chain_.saves() ? 2 : 1) * kChunk * pitch * sizeof(float);
+  }
+
+  Placement in_, out_;
+  const kernels::Table& kernels_;
+  ConvWindow window_;
+  Chain chain_;
+
+ private:
+  size_t operand_masks_;
+  std::array<WindowMap, 2> map_;
+  int64_t row_stride_ = 0;
+  std::vector<int64_t> window_start_;  // of every output row, at column 0
+};
+
+class GemmConv : public ConvBase {
+ public:
+  GemmConv(const MakeContext& context, const ConvWindow& window) : ConvBase(context, window) {
+    const float* weights = context.in(1).constant->as<float>().data();
+    const float* bias = context.Has(2) ? context.in(2).constant->as<float>().data() : nullptr;
+    const auto groups = static_cast<size_t>(window.groups);
+    const auto [kh, kw] = window.kernel;
+    const auto channels = static_cast<size_t>(in_.channels) / groups;
+    const auto outputs = static_cast<size_t>(out_.channels) / groups;
+    const bool adjacent = groups == 1 && window.dilation[1] == 1 && in_.col_stride == in_.channels;
+    run_length_ = adjacent ? channels * static_cast<size_t>(kw) : channels;
+    for (int64_t y = 0; y < kh; ++y)
+      for (int64_t x = 0; x < (adjacent ? 1 : kw); ++x) runs_.push_back(TapOffset(y, x));
+    const size_t taps = static_cast<size_t>(kh * kw);
+    for (size_t g = 0; g < groups; ++g) {
+      groups_.push_back(Pack(
+          outputs, taps * channels, kernels_.panel,
+          [&](size_t o, size_t k) {
+            const size_t tap = k / channels;
+            return weights[((g * outputs + o) * channels + k % channels) * taps + tap];
+          },
+          [&](size_t o) { return bias != nullptr ? bias[g * outputs + o] : 0.0f; }));
+    }
+    group_channels_ = channels;
+  }
+
+  void Compute(const Work& work) const override {
+    auto* pixels = reinterpret_cast<const float**>(work.scratch);
+    auto* block = reinterpret_cast<float*>(work.scratch + kChunk * sizeof(float*));
+    float* saved = block + kChunk * kernels_.panel;
+    const size_t count = Windows(work, pixels);
+    const size_t panel = kernels_.panel;
+    size_t channel = 0;
+    for (const PackedWeights& group : groups_) {
+      for (size_t p = 0; p < group.panels; ++p) {
+        kernels_.gemm({.pixels = pixels,
+                       .count = count,
+                       .run_offset = runs_.data(),
+                       .runs = runs_.size(),
+                       .run_length = run_length_,
+                       .weights = group.weights.data() + p * group.depth * panel,
+                       .bias = group.bias.data() + p * panel,
+                       .out = block,
+                       .out_pitch = panel});
+        chain_.Finish(work, work.spans, channel + p * panel, std::min(panel, group.outputs - p * panel), panel, block, saved);
+      }
+      channel += group.outputs;
+      for (size_t i = 0; i < count; ++i) pixels[i] += group_channels_;
+    }
+  }
+
+  size_t ScratchBytes() const override { return ScratchFor(kernels_.panel); }
+  int64_t MacsPerPixel() const override {
+    return static_cast<int64_t>(groups_[0].depth) * out_.channels;
+  }
+  size_t WeightBytes() const override {
+    size_t bytes = 0;
+    for (const PackedWeights& group : groups_) bytes += group.Bytes();
+    return bytes;
+  }
+
+ private:
+  std::vector<ptrdiff_t> runs_;
+  size_t run_length_ = 0;
+  size_t group_channels_ = 0;
+  std::vector<PackedWeights> groups_;
+};
+
+class DepthwiseConv : public ConvBase {
+ public:
+  DepthwiseConv(const MakeContext& context, const ConvWindow& window) : ConvBase(context, window) {
+    const float* weights = context.in(1).constant->as<float>().data();
+    const auto channels = static_cast<size_t>(in_.channels);
+    const auto [kh, kw] = window.kernel;
+    for (int64_t y = 0; y < kh; ++y)
+      for (int64_t x = 0; x < kw; ++x) taps_.push_back(TapOffset(y, x));
+    weights_.resize(taps_.size() * channels);
+    for (size_t t = 0; t < taps_.size(); ++t)
+      for (size_t c = 0; c < channels; ++c) weights_[t * channels + c] = weights[c * taps_.size() + t];
+    bias_.assign(channels, 0.0f);
+    if (context.Has(2)) std::ranges::copy(context.in(2).constant->as<float>(), bias_.begin());
+    width_ = std::min<size_t>(channels, kWidth);
+  }
+
+  void Compute(const Work& work) const override {
+    auto* pixels = reinterpret_cast<const float**>(work.scratch);
+    auto* block = reinterpret_cast<float*>(work.scratch + kChunk * sizeof(float*));
+    float* saved = block + kChunk * width_;
+    const size_t count = Windows(work, pixels);
+    const auto channels = static_cast<size_t>(in_.channels);
+    for (size_t c = 0; c < channels; c += width_) {
+      const size_t width = std::min(width_, channels - c);
+      kernels_.depthwise({.pixels = pixels,
+                          .count = count,
+                          .tap_offset = taps_.data(),
+                          .taps = taps_.size(),
+                          .channels = width,
+                          .weights = weights_.data() + c,
+                          .weight_pitch = channels,
+                          .bias = bias_.data() + c,
+                          .out = block,
+                          .out_pitch = width});
+      chain_.Finish(work, work.spans, c, width, width, block, saved);
+      for (size_t i = 0; i < count; ++i) pixels[i] += width;
+    }
+  }
+
+  size_t ScratchBytes() const override { return ScratchFor(width_); }
+  int ChunkPixels() const override { return 64; }
+  int64_t MacsPerPixel() const override { return static_cast<int64_t>(taps_.size()) * out_.channels; }
+  size_t WeightBytes() const override { return (weights_.size() + bias_.size()) * sizeof(float); }
+
+ private:
+  // Channels of one block: 64 pixels of results stay in the first-level cache.
+  static constexpr size_t kWidth = 64;
+
+  std::vector<ptrdiff_t> taps_;
+  std::vector<float> weights_;  // [tap][channel]
+  std::vector<float> bias_;
+  size_t width_ = 0;
+};
+
+Result<ConvWindow> WindowOf(const Node& node, const Shape& input, const Shape& weights) {
+  auto window = ReadConvWindow(node, input, weights);
+  if (window.ok()) ResolveSamePads(node, input, *window);
+  return window;
+}
+
+}  // namespace
+
+Status InferConv(InferContext& context) {
+  if (!context.Has(0) || !context.Has(1)) return context.Invalid("its input or its weights are missing");
+  const Shape& in = context.shape(0);
+  const Shape& weights = context.shape(1);
+  if (context.dtype(0) != DType::kFloat32 || context.dtype(1) != DType::kFloat32) {
+    return context.Unsupported(std::string("input and weights are ") + NameOf(context.dtype(0)) + " and " +
+                               NameOf(context.dtype(1)) + " (supported: float32)");
+  }
+  if (in.size() == 5) return context.Unsupported("3-D convolution is not supported (supported: 1-D, 2-D)");
+  if ((in.size() != 3 && in.size() != 4) || weights.size() != in.size())
+    return context.Invalid("input " + ToString(in) + " and weights " + ToString(weights) + " do not fit");
+  auto window = WindowOf(context.node, in, weights);
+  if (!window.ok()) return window.error();
+  const int64_t groups = window->groups;
+  if (groups < 1 || in[1] % groups != 0 || weights[0] % groups != 0 || weights[1] != in[1] / groups ||
+      in[1] == 0 || weights[0] == 0) {
+    return context.Invalid("weights " + ToString(weights) + " do not fit " + std::to_string(in[1]) +
+                           " input channels in " + std::to_string(groups) + " groups");
+  }
+  if (context.Has(2) && (context.shape(2) != Shape{weights[0]} || context.dtype(2) != DType::kFloat32))
+    return context.Invalid("its bias is not one float32 per output channel");
+  if (context.constant(1) == nullptr) return context.DataDependent("its weights are not constants");
+  if (context.Has(2) && context.constant(2) == nullptr)
+    return context.DataDependent("its bias is not a constant");
+  Shape out = {in[0], weights[0]};
+  const auto dims = SpatialDims(in);
+  for (size_t a = in.size() == 3 ? 1 : 0; a < 2; ++a) {
+    const int64_t room = dims[a] + window->pad_before[a] + window->pad_after[a] - window->Extent(a);
+    if (room < 0 || dims[a] == 0) return context.Invalid("its window is larger than the input " + ToString(in));
+    out.push_back(room / window->stride[a] + 1);
+  }
+  context.SetOutput(0, DType::kFloat32, std::move(out));
+  return {};
+}
+
+void LayoutConv(LayoutContext& context) {
+  const Shape& in = context.shape(0);
+  const Shape& out = context.output_shape(0);
+  context.input_axes[0] = SpatialAxes(in.size());
+  context.output_axes[0] = SpatialAxes(in.size());
+  for (size_t i = 1; i < context.node.inputs.size(); ++i) context.input_in_memory[i] = false;
+  const auto window = WindowOf(context.node, in, context.shape(1));
+  const auto in_dims = SpatialDims(in);
+  const auto out_dims = SpatialDims(out);
+  // Pads at the end that no window reaches are not needed.
+  const auto after = [&](size_t a) {
+    return static_cast<int>(std::max<int64_t>(
+        0, (out_dims[a] - 1) * window->stride[a] + window->Extent(a) - window->pad_before[a] - in_dims[a]));
+  };
+  context.input_halo[0] = {.top = static_cast<int>(window->pad_before[0]), .bottom = after(0),
+                           .left = static_cast<int>(window->pad_before[1]), .right = after(1)};
+  LayoutChainOperands(context);
+}
+
+Result<KernelPtr> MakeConv(const MakeContext& context) {
+  const auto window = WindowOf(context.node, context.in(0).shape, context.in(1).shape);
+  if (!window.ok()) return window.error();
+  const bool depthwise = window->groups == context.in(0).channels && window->groups == context.out(0).channels;
+  if (depthwise && window->groups > 1) return KernelPtr(std::make_unique<DepthwiseConv>(context, *window));
+  return KernelPtr(std::make_unique<GemmConv>(context, *window));
+}
+
+}  // namespace deltacnn

@@ -1,0 +1,76 @@
+#include "ops/conv_window.h"
+
+#include <algorithm>
+
+namespace deltacnn {
+namespace {
+
+constexpr int64_t kLargest = int64_t{1} << 24;  // no real window, pad or stride comes near
+
+}  // namespace
+
+std::array<int64_t, 2> SpatialDims(const Shape& shape) {
+  if (shape.size() == 3) return {1, shape[2]};
+  return {shape[2], shape[3]};
+}
+
+Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Shape& weights) {
+  const size_t spatial = input.size() - 2;
+  const auto invalid = [&](const std::string& what) { return NodeError(ErrorCode::kInvalidModel, node, what); };
+  const auto read = [&](const char* name, int64_t fallback, int64_t least) -> Result<std::vector<int64_t>> {
+    std::vector<int64_t> values = node.Ints(name);
+    if (values.empty()) values.assign(spatial, fallback);
+    const bool valid = values.size() == spatial && std::ranges::all_of(values, [&](int64_t v) {
+                         return v >= least && v <= kLargest;
+                       });
+    if (!valid) return invalid(std::string(name) + " is out of range");
+    return values;
+  };
+  auto kernel = read("kernel_shape", 0, 0);
+  if (!kernel.ok()) return kernel.error();
+  auto strides = read("strides", 1, 1);
+  if (!strides.ok()) return strides.error();
+  auto dilations = read("dilations", 1, 1);
+  if (!dilations.ok()) return dilations.error();
+  std::vector<int64_t> pads = node.Ints("pads");
+  if (pads.empty()) pads.assign(2 * spatial, 0);
+  const bool pads_valid = pads.size() == 2 * spatial && std::ranges::all_of(pads, [](int64_t p) {
+                            return p >= 0 && p <= kLargest;
+                          });
+  if (!pads_valid) return invalid("pads are out of range (negative pads are not supported)");
+  const std::string auto_pad = node.String("auto_pad", "NOTSET");
+  if (auto_pad != "NOTSET" && auto_pad != "VALID" && auto_pad != "SAME_UPPER" && auto_pad != "SAME_LOWER")
+    return invalid("auto_pad '" + auto_pad + "' is unknown");
+  if (auto_pad != "NOTSET") std::ranges::fill(pads, 0);
+
+  ConvWindow window;
+  window.groups = node.Int("group", 1);
+  for (size_t d = 0; d < spatial; ++d) {
+    const size_t axis = d + 2 - spatial;
+    window.kernel[axis] = weights[d + 2];
+    if (node.Has("kernel_shape") && (*kernel)[d] != weights[d + 2])
+      return invalid("kernel_shape differs from the shape of the weights " + ToString(weights));
+    window.stride[axis] = (*strides)[d];
+    window.dilation[axis] = (*dilations)[d];
+    window.pad_before[axis] = pads[d];
+    window.pad_after[axis] = pads[d + spatial];
+    if (window.kernel[axis] < 1 || window.kernel[axis] > kLargest) return invalid("its kernel is empty");
+  }
+  return window;
+}
+
+void ResolveSamePads(const Node& node, const Shape& input, ConvWindow& window) {
+  const std::string auto_pad = node.String("auto_pad", "NOTSET");
+  if (!auto_pad.starts_with("SAME")) return;
+  const auto dims = SpatialDims(input);
+  for (size_t a = 0; a < 2; ++a) {
+    const int64_t outputs = (dims[a] + window.stride[a] - 1) / window.stride[a];
+    const int64_t total =
+        std::max<int64_t>(0, (outputs - 1) * window.stride[a] + window.Extent(a) - dims[a]);
+    const int64_t small = total / 2;
+    window.pad_before[a] = auto_pad == "SAME_UPPER" ? small : total - small;
+    window.pad_after[a] = total - window.pad_before[a];
+  }
+}
+
+}  // namespace deltacnn

@@ -1,0 +1,351 @@
+// Gemm and MatMul. Every row of the result is a pixel: it reads one row of A, all of B and, for
+// Gemm, its row of C. A constant B is packed into panels once; any other is read where it lies.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "ops/broadcast.h"
+#include "ops/op.h"
+
+namespace deltacnn {
+namespace {
+
+/// What both operators are: row = alpha * (row of A) * B + beta * (row of C).
+struct Product {
+  size_t k_axis = 0;  // of B: the summed one
+  size_t n_axis = 1;  // of B: the other one; k_axis if B is a vector
+  float alpha = 1;
+  float beta = 1;
+  const Placement* c = nullptr;  // absent where it is part of the bias
+};
+
+/// The pixels of a value, as if each of them held one element.
+Placement PixelsOf(const Placement& value) {
+  Placement pixels = value;
+  pixels.shape.clear();
+  for (size_t a = 0; a < value.shape.size(); ++a) {
+    if (HasAxis(value.pixel_axes, a)) pixels.shape.push_back(value.shape[a]);
+  }
+  pixels.pixel_axes = AllAxes(pixels.shape.size());
+  pixels.channels = 1;
+  return pixels;
+}
+
+/// beta * C, if there is any.
+class AddedOperand {
+ public:
+  AddedOperand(const Product& product, const Placement& out, const kernels::Table& kernels)
+      : kernels_(kernels), beta_(product.beta) {
+    if (product.c != nullptr) map_.emplace(*product.c, out);
+  }
+
+  void Affect(std::span<const MaskView> inputs, const MaskView& out) const {
+    if (map_) map_->Affect(inputs[2], out);
+  }
+
+  /// Adds elements [first, first + n) of output pixel (row, col) to `sum`.
+  void AddTo(float* sum, const Work& work, int row, int col, size_t first, size_t n) const {
+    if (!map_) return;
+    const float* c = map_->Pixel<float>(work, row, col);
+    if (map_->single()) {
+      kernels_.binary_scalar(kernels::Binary::kAdd, sum, beta_ * c[0], n);
+    } else {
+      kernels_.accumulate(sum, c + first, beta_, n);
+    }
+  }
+
+ private:
+  const kernels::Table& kernels_;
+  float beta_;
+  std::optional<BroadcastMap> map_;
+};
+
+/// B is a constant matrix; alpha * B is packed as [panels][K][panel]. `bias` is added to every row.
+class PackedProduct : public Kernel {
+ public:
+  PackedProduct(const MakeContext& context, const Product& product, std::vector<float> bias)
+      : a_(context.in(0)),
+        out_(context.out(0)),
+        kernels_(context.kernels),
+        depth_(static_cast<size_t>(a_.channels)),
+        width_(static_cast<size_t>(out_.channels)),
+        bias_(std::move(bias)),
+        added_(product, out_, kernels_) {
+    const size_t panel = kernels_.panel;
+    bias_.resize((width_ + panel - 1) / panel * panel);
+    weights_.resize(bias_.size() * depth_);
+    const auto b = context.in(1).constant->as<float>();
+    const bool transposed = product.n_axis < product.k_axis;
+    for (size_t k = 0; k < depth_; ++k) {
+      for (size_t n = 0; n < width_; ++n) {
+        weights_[(n / panel * depth_ + k) * panel + n % panel] =
+            product.alpha * b[transposed ? n * depth_ + k : k * width_ + n];
+      }
+    }
+  }
+
+  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
+    if (inputs[0].words != nullptr) out.Or(inputs[0]);
+    added_.Affect(inputs, out);
+  }
+
+  void Compute(const Work& work) const override {
+    auto* sums = reinterpret_cast<float*>(work.scratch);
+    auto* pixels = reinterpret_cast<const float**>(work.scratch + SumBytes());
+    size_t count = 0;
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k)
+        pixels[count++] = work.Pixel<float>(a_, span.row, span.col + k);
+    }
+    const size_t panel = kernels_.panel;
+    constexpr ptrdiff_t kFromItsStart = 0;
+    for (size_t first = 0; first < width_; first += panel) {
+      kernels_.gemm({.pixels = pixels,
+                     .count = count,
+                     .run_offset = &kFromItsStart,
+                     .runs = 1,
+                     .run_length = depth_,
+                     .weights = weights_.data() + first * depth_,
+                     .bias = bias_.data() + first,
+                     .out = sums,
+                     .out_pitch = panel});
+      Store(work, sums, first, std::min(panel, width_ - first));
+    }
+  }
+
+  size_t ScratchBytes() const override {
+    return SumBytes() + static_cast<size_t>(ChunkPixels()) * sizeof(const float*);
+  }
+  int64_t MacsPerPixel() const override { return static_cast<int64_t>(depth_ * width_); }
+  size_t WeightBytes() const override { return (weights_.size() + bias_.size()) * sizeof(float); }
+
+ private:
+  size_t SumBytes() const {
+    return static_cast<size_t>(ChunkPixels()) * kernels_.panel * sizeof(float);
+  }
+
+  /// Stores one panel of all pixels: channels [first, first + n).
+  void Store(const Work& work, float* sum, size_t first, size_t n) const {
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k) {
+        const int col = span.col + k;
+        added_.AddTo(sum, work, span.row, col, first, n);
+        if (kernels_.store_changed(work.Pixel<float>(out_, span.row, col) + first, sum, n))
+          work.changed[span.first + static_cast<size_t>(k)] = 1;
+        sum += kernels_.panel;
+      }
+    }
+  }
+
+  Placement a_;
+  Placement out_;
+  const kernels::Table& kernels_;
+  size_t depth_;
+  size_t width_;
+  std::vector<float> weights_;
+  std::vector<float> bias_;
+  AddedOperand added_;
+};
+
+/// B is computed by the network, or a stack of matrices: any change of it reaches every row.
+class StreamedProduct : public Kernel {
+ public:
+  StreamedProduct(const MakeContext& context, const Product& product)
+      : b_(context.in(1)),
+        out_(context.out(0)),
+        kernels_(context.kernels),
+        a_map_(PixelsOf(context.in(0)), PixelsOf(out_)),
+        depth_(context.in(0).channels),
+        width_(static_cast<size_t>(out_.channels)),
+        k_stride_(b_.strides[product.k_axis]),
+        alpha_(product.alpha),
+        added_(product, out_, kernels_) {
+    // Leading axes of B, if any, pair up with those of the result.
+    const size_t stacked = b_.shape.size() > 2 ? b_.shape.size() - 2 : 0;
+    Shape stack = PixelsOf(out_).shape;
+    if (context.in(0).shape.size() > 1) {
+      rows_per_matrix_ = stack.back();
+      stack.pop_back();
+    }
+    const int64_t matrices = ElementCount(stack);
+    for (int64_t m = 0; m < matrices; ++m) {
+      int64_t rest = m;
+      int64_t offset = b_.Offset(0, 0);
+      for (size_t i = 0; i < stacked; ++i) {  // from the innermost axis
+        const size_t axis = stacked - 1 - i;
+        const int64_t dim = stack[stack.size() - 1 - i];
+        if (b_.shape[axis] != 1) offset += rest % dim * b_.strides[axis];
+        rest /= dim;
+      }
+      matrix_offset_.push_back(offset);
+    }
+  }
+
+  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
+    if (inputs[1].words != nullptr && !inputs[1].Empty()) {
+      out.Fill();
+      return;
+    }
+    a_map_.Affect(inputs[0], out);
+    added_.Affect(inputs, out);
+  }
+
+  void Compute(const Work& work) const override {
+    auto* sum = reinterpret_cast<float*>(work.scratch);
+    const auto* b = reinterpret_cast<const float*>(work.buffers[b_.buffer]);
+    for (const Span& span : work.spans) {
+      for (int i = 0; i < span.count; ++i) {
+        const int col = span.col + i;
+        const int64_t row = int64_t{span.row} * out_.grid.cols + col;
+        const float* a = a_map_.Pixel<float>(work, span.row, col);
+        const float* matrix = b + matrix_offset_[static_cast<size_t>(row / rows_per_matrix_)];
+        std::fill_n(sum, width_, 0.0f);
+        for (int64_t k = 0; k < depth_; ++k)
+          kernels_.accumulate(sum, matrix + k * k_stride_, alpha_ * a[k], width_);
+        added_.AddTo(sum, work, span.row, col, 0, width_);
+        if (kernels_.store_changed(work.Pixel<float>(out_, span.row, col), sum, width_))
+          work.changed[span.first + static_cast<size_t>(i)] = 1;
+      }
+    }
+  }
+
+  size_t ScratchBytes() const override { return width_ * sizeof(float); }
+  int64_t MacsPerPixel() const override { return depth_ * static_cast<int64_t>(width_); }
+
+ private:
+  Placement b_;
+  Placement out_;
+  const kernels::Table& kernels_;
+  BroadcastMap a_map_;
+  int64_t depth_;
+  size_t width_;
+  int64_t k_stride_;
+  float alpha_;
+  int64_t rows_per_matrix_ = 1;
+  std::vector<int64_t> matrix_offset_;
+  AddedOperand added_;
+};
+
+Status CheckFloat(InferContext& context) {
+  if (!context.Has(0) || !context.Has(1)) return context.Invalid("needs two matrices");
+  for (size_t i = 0; i < context.node.inputs.size(); ++i) {
+    if (context.Has(i) && context.dtype(i) != DType::kFloat32) {
+      return context.Unsupported(std::string(NameOf(context.dtype(i))) +
+                                 " input; only float32 is supported");
+    }
+  }
+  return {};
+}
+
+/// True if C can be added to every row as it is.
+bool IsBias(const Tensor* c, const Shape& output) {
+  return c != nullptr && (c->shape.size() < 2 || c->shape[0] == 1 || output[0] == 1) &&
+         c->elements() > 0;
+}
+
+/// True if a constant of this shape is one matrix or vector, not a stack of several.
+bool IsSingleMatrix(const Shape& b) {
+  return b.size() <= 2 || std::all_of(b.begin(), b.end() - 2, [](int64_t dim) { return dim == 1; });
+}
+
+}  // namespace
+
+Status InferGemm(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloat(context));
+  const Shape& a = context.shape(0);
+  const Shape& b = context.shape(1);
+  if (a.size() != 2 || b.size() != 2) {
+    return context.Invalid("A " + ToString(a) + " and B " + ToString(b) + " must be matrices");
+  }
+  const bool trans_a = context.node.Int("transA", 0) != 0;
+  const bool trans_b = context.node.Int("transB", 0) != 0;
+  if (a[trans_a ? 0 : 1] != b[trans_b ? 1 : 0])
+    return context.Invalid("A " + ToString(a) + " and B " + ToString(b) + " do not fit");
+  const Shape output = {a[trans_a ? 1 : 0], b[trans_b ? 0 : 1]};
+  if (context.Has(2) && !BroadcastsTo(context.shape(2), output)) {
+    return context.Invalid("C " + ToString(context.shape(2)) + " does not broadcast to " +
+                           ToString(output));
+  }
+  context.SetOutput(0, DType::kFloat32, output);
+  return {};
+}
+
+void LayoutGemm(LayoutContext& context) {
+  const Node& node = context.node;
+  context.output_axes[0] = Axis(0);
+  context.input_axes[0] = Axis(node.Int("transA", 0) != 0 ? 1 : 0);
+  context.input_axes[1] = Axis(node.Int("transB", 0) != 0 ? 1 : 0);
+  const bool packed = context.graph.Constant(node.inputs[1]) != nullptr;
+  if (packed) context.input_in_memory[1] = false;
+  if (node.Input(2) == kNoValue) return;
+  const Shape& output = context.output_shape(0);
+  context.input_axes[2] = BroadcastAxes(context.shape(2), output, Axis(0));
+  if (packed && IsBias(context.graph.Constant(node.inputs[2]).get(), output))
+    context.input_in_memory[2] = false;
+}
+
+Result<KernelPtr> MakeGemm(const MakeContext& context) {
+  const Node& node = context.node;
+  Product product;
+  if (node.Int("transB", 0) != 0) std::swap(product.k_axis, product.n_axis);
+  product.alpha = node.Float("alpha", 1);
+  product.beta = node.Float("beta", 1);
+  if (context.Has(2)) product.c = &context.in(2);
+  if (context.in(1).constant == nullptr)
+    return KernelPtr(std::make_unique<StreamedProduct>(context, product));
+  std::vector<float> bias(static_cast<size_t>(context.out(0).channels));
+  const Tensor* c = product.c != nullptr ? product.c->constant.get() : nullptr;
+  if (IsBias(c, context.out(0).shape)) {
+    const auto elements = c->as<float>();
+    for (size_t n = 0; n < bias.size(); ++n)
+      bias[n] = product.beta * elements[elements.size() == 1 ? 0 : n];
+    product.c = nullptr;
+  }
+  return KernelPtr(std::make_unique<PackedProduct>(context, product, std::move(bias)));
+}
+
+Status InferMatMul(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloat(context));
+  Shape a = context.shape(0);
+  Shape b = context.shape(1);
+  const Error mismatch =
+      context.Invalid("A " + ToString(a) + " and B " + ToString(b) + " do not fit");
+  if (a.empty() || b.empty()) return mismatch;
+  // A vector is a row of A or a column of B; its other axis is dropped from the result.
+  const bool a_is_vector = a.size() == 1;
+  const bool b_is_vector = b.size() == 1;
+  if (a_is_vector) a.insert(a.begin(), 1);
+  if (b_is_vector) b = {b[0], 1};
+  if (a.back() != b[b.size() - 2]) return mismatch;
+  auto output = BroadcastShapes(Shape(a.begin(), a.end() - 2), Shape(b.begin(), b.end() - 2));
+  if (!output) return mismatch;
+  if (!a_is_vector) output->push_back(a[a.size() - 2]);
+  if (!b_is_vector) output->push_back(b.back());
+  context.SetOutput(0, DType::kFloat32, *std::move(output));
+  return {};
+}
+
+void LayoutMatMul(LayoutContext& context) {
+  const bool b_is_vector = context.shape(1).size() == 1;
+  const size_t rank = context.output_shape(0).size();
+  context.input_axes[0] = AllAxes(context.shape(0).size() - 1);
+  context.input_axes[1] = 0;
+  context.output_axes[0] = AllAxes(b_is_vector ? rank : rank - 1);
+  if (context.graph.Constant(context.node.inputs[1]) != nullptr &&
+      IsSingleMatrix(context.shape(1))) {
+    context.input_in_memory[1] = false;
+  }
+}
+
+Result<KernelPtr> MakeMatMul(const MakeContext& context) {
+  const Placement& b = context.in(1);
+  const size_t rank = b.shape.size();
+  Product product;
+  product.k_axis = rank < 2 ? 0 : rank - 2;
+  product.n_axis = rank - 1;
+  if (b.constant != nullptr && IsSingleMatrix(b.shape))
+    return KernelPtr(std::make_unique<PackedProduct>(context, product, std::vector<float>()));
+  return KernelPtr(std::make_unique<StreamedProduct>(context, product));
+}
+
+}  // namespace deltacnn

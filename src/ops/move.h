@@ -1,0 +1,45 @@
+// Operators that only move elements: where every output element comes from.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ops/op.h"
+
+namespace deltacnn {
+
+/// Output element (i0, i1, ...) is input element (sum over axes b of delta[b] at index ib), or the fill
+/// value where any fill[b][ib] is set. All operators of the family are separable in this way.
+struct IndexMap {
+  size_t input_rank = 0;
+  std::vector<std::vector<int64_t>> delta;  // [output axis][index * input_rank + input axis]
+  std::vector<std::vector<bool>> fill;      // [output axis][index]
+  // A reshape whose dimensions have no common factors: the row-major order is all that is kept.
+  bool flat = false;
+};
+
+/// The map of a node of the Move family. Inputs that it depends on are constants of `graph`.
+IndexMap MakeIndexMap(const Graph& graph, const Node& node);
+
+/// If every output pixel is a contiguous part of the input's memory at a regular distance, the place
+/// of the output there: no element has to move. `out` has dtype, shape and pixel axes.
+std::optional<Placement> AliasPlacement(const IndexMap& map, const Placement& in, const Placement& out);
+
+/// True if output pixel (r, c) depends on input pixel (r, c) only: both can share one mask.
+bool SamePixels(const IndexMap& map, const Placement& in, const Placement& out);
+
+/// Fills in grid, channels, row_offset and col_stride from dtype, shape, pixel axes and strides.
+void CompletePlacement(Placement& placement, int64_t offset);
+
+/// The grid that pixel axes give a shape.
+Grid GridOf(const Shape& shape, AxisSet pixel_axes);
+
+/// Element offsets of a strided tensor, split into those of grid rows, grid columns and channels.
+struct SplitOffsets {
+  std::vector<int64_t> row, col, channel;
+};
+/// `axis_offset[a][i]`: what index i of logical axis a adds. Saturates nothing: callers keep it small.
+SplitOffsets SplitByLayout(const Shape& shape, AxisSet pixel_axes,
+                           const std::vector<std::vector<int64_t>>& axis_offset);
+
+}  // namespace deltacnn

@@ -1,0 +1,431 @@
+// Normalisation by the statistics of an input's own pixels.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "ops/op.h"
+#include "ops/runs.h"
+#include "ops/sum.h"
+
+namespace deltacnn {
+namespace {
+
+using kernels::Binary;
+
+Status CheckFloats(const InferContext& context, size_t count, size_t required) {
+  for (size_t i = 0; i < count; ++i) {
+    if (!context.Has(i)) {
+      if (i < required) return context.Invalid("input " + std::to_string(i) + " is missing");
+      continue;
+    }
+    if (context.dtype(i) != DType::kFloat32) {
+      return context.Unsupported(std::string(NameOf(context.dtype(i))) +
+                                 " input; float32 is supported");
+    }
+  }
+  return {};
+}
+
+// ---- InstanceNormalization ----
+
+/// The mean of each row of pixels and the sum of its squared distances from that mean: two floats a
+/// channel, all means first. They combine without the cancellation that plain sums suffer.
+class RowMoments : public RunKernel {
+ public:
+  explicit RowMoments(const MakeContext& context)
+      : RunKernel(context.in(0), context.out(0).grid),
+        out_(context.out(0)),
+        kernels_(context.kernels) {}
+
+  size_t ScratchBytes() const override { return 3 * lanes() * channels() * sizeof(float); }
+
+  void Compute(const Work& work) const override {
+    const size_t n = channels();
+    auto* mean = reinterpret_cast<float*>(work.scratch);  // of every lane: of all pixels
+    float* squares = mean + lanes() * n;
+    float* distance = squares + lanes() * n;
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k) {
+        const int col = span.col + k;
+        std::fill_n(mean, 2 * lanes() * n, 0.0f);
+        ForEachStretch(work, span.row, col, [&](const float* x, size_t lane, size_t count) {
+          kernels_.binary(Binary::kAdd, mean + lane * n, x, count * n);
+        });
+        AddLanes(mean);
+        kernels_.binary_scalar(Binary::kDiv, mean, static_cast<float>(run()), n);
+        for (size_t lane = 1; lane < lanes(); ++lane) std::copy_n(mean, n, mean + lane * n);
+        ForEachStretch(work, span.row, col, [&](const float* x, size_t lane, size_t count) {
+          std::copy_n(x, count * n, distance);
+          kernels_.binary(Binary::kSub, distance, mean, count * n);
+          kernels_.binary(Binary::kMul, distance, distance, count * n);
+          kernels_.binary(Binary::kAdd, squares + lane * n, distance, count * n);
+        });
+        AddLanes(squares);
+        float* stored = work.Pixel<float>(out_, span.row, col);
+        const bool mean_changed = kernels_.store_changed(stored, mean, n);
+        if (kernels_.store_changed(stored + n, squares, n) || mean_changed)
+          work.changed[span.first + static_cast<size_t>(k)] = 1;
+      }
+    }
+  }
+
+ private:
+  void AddLanes(float* sums) const {
+    for (size_t lane = 1; lane < lanes(); ++lane)
+      kernels_.binary(Binary::kAdd, sums, sums + lane * channels(), channels());
+  }
+
+  Placement out_;
+  const kernels::Table& kernels_;
+};
+
+/// The moments of all rows of a picture, scale and bias -> factor and offset of every channel.
+class MomentsToAffine : public RunKernel {
+ public:
+  explicit MomentsToAffine(const MakeContext& context)
+      : RunKernel(context.in(0), context.out(0).grid),
+        scale_(context.in(1)),
+        bias_(context.in(2)),
+        factor_(context.out(0)),
+        offset_(context.out(1)),
+        kernels_(context.kernels),
+        row_pixels_(static_cast<double>(context.node.Int("row_pixels", 1))),
+        epsilon_(context.node.Float("epsilon", 1e-5f)) {}
+
+  size_t ScratchBytes() const override {
+    const auto n = static_cast<size_t>(factor_.channels);
+    return n * (2 * sizeof(double) + 2 * sizeof(float));
+  }
+
+  void Compute(const Work& work) const override {
+    const auto n = static_cast<size_t>(factor_.channels);
+    auto* mean = reinterpret_cast<double*>(work.scratch);
+    double* squares = mean + n;
+    auto* factor = reinterpret_cast<float*>(squares + n);
+    float* offset = factor + n;
+    const float* scale = work.Pixel<float>(scale_, 0, 0);
+    const float* bias = work.Pixel<float>(bias_, 0, 0);
+    const auto rows = static_cast<double>(run());
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k) {
+        const int col = span.col + k;
+        std::fill_n(mean, 2 * n, 0.0);
+        ForEachRow(work, span.row, col, [&](const float* row_means, const float*) {
+          for (size_t c = 0; c < n; ++c) mean[c] += row_means[c];
+        });
+        for (size_t c = 0; c < n; ++c) mean[c] /= rows;
+        ForEachRow(work, span.row, col, [&](const float* row_means, const float* row_squares) {
+          for (size_t c = 0; c < n; ++c) {
+            const double distance = row_means[c] - mean[c];
+            squares[c] += row_squares[c] + row_pixels_ * distance * distance;
+          }
+        });
+        for (size_t c = 0; c < n; ++c) {
+          const double variance = squares[c] / (rows * row_pixels_);
+          const double f = scale[c] / std::sqrt(variance + epsilon_);
+          factor[c] = static_cast<float>(f);
+          offset[c] = static_cast<float>(bias[c] - mean[c] * f);
+        }
+        const bool factor_changed =
+            kernels_.store_changed(work.Pixel<float>(factor_, span.row, col), factor, n);
+        if (kernels_.store_changed(work.Pixel<float>(offset_, span.row, col), offset, n) ||
+            factor_changed)
+          work.changed[span.first + static_cast<size_t>(k)] = 1;
+      }
+    }
+  }
+
+ private:
+  /// Calls visit(means, squares) for every row of a picture.
+  template <class Visit>
+  void ForEachRow(const Work& work, int row, int col, Visit&& visit) const {
+    const auto n = static_cast<size_t>(factor_.channels);
+    ForEachStretch(work, row, col, [&](const float* moments, size_t, size_t count) {
+      for (size_t i = 0; i < count; ++i, moments += 2 * n) visit(moments, moments + n);
+    });
+  }
+
+  Placement scale_;
+  Placement bias_;
+  Placement factor_;
+  Placement offset_;
+  const kernels::Table& kernels_;
+  double row_pixels_;
+  double epsilon_;
+};
+
+/// Checks an input [N,C,...] with pixels.
+Status CheckPicture(const InferContext& context) {
+  const Shape& shape = context.shape(0);
+  if (shape.size() < 3 || ElementCount(shape) < 1)
+    return context.Invalid("the input " + ToString(shape) + " is not [N,C,...] with pixels");
+  return {};
+}
+
+/// Checks that inputs 1 and 2 are vectors of `channels` elements.
+Status CheckScaleAndBias(const InferContext& context, int64_t channels) {
+  for (size_t i = 1; i <= 2; ++i) {
+    if (context.shape(i) != Shape{channels}) {
+      return context.Invalid("input " + std::to_string(i) + " " + ToString(context.shape(i)) +
+                             " must be [" + std::to_string(channels) + "]");
+    }
+  }
+  return {};
+}
+
+// ---- LayerNormalization ----
+
+AxisSet LayerPixelAxes(const Node& node, size_t rank) {
+  const int64_t axis = node.Int("axis", -1);
+  return AllAxes(static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis));
+}
+
+class LayerNormalization : public Kernel {
+ public:
+  explicit LayerNormalization(const MakeContext& context)
+      : x_(context.in(0)),
+        scale_(context.in(1)),
+        has_bias_(context.Has(2)),
+        kernels_(context.kernels),
+        epsilon_(context.node.Float("epsilon", 1e-5f)) {
+    if (has_bias_) bias_ = context.in(2);
+    outputs_.resize(context.outputs.size());
+    for (size_t o = 0; o < context.outputs.size(); ++o) {
+      if (context.outputs[o] != nullptr) outputs_[o] = context.out(o);
+    }
+  }
+
+  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
+    for (const MaskView& parameter : inputs.subspan(1)) {
+      if (parameter.words != nullptr && !parameter.Empty()) return out.Fill();
+    }
+    out.Or(inputs[0]);
+  }
+
+  size_t ScratchBytes() const override { return channels() * sizeof(float); }
+
+  void Compute(const Work& work) const override {
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k) {
+        if (ComputePixel(work, span.row, span.col + k))
+          work.changed[span.first + static_cast<size_t>(k)] = 1;
+      }
+    }
+  }
+
+ private:
+  size_t channels() const { return static_cast<size_t>(x_.channels); }
+
+  bool ComputePixel(const Work& work, int row, int col) const {
+    const size_t n = channels();
+    const float* x = work.Pixel<float>(x_, row, col);
+    const auto count = static_cast<double>(n);
+    const double mean = SumOf(x, n, [](float v) { return double{v}; }) / count;
+    const double variance = SumOf(x, n, [&](float v) { return (v - mean) * (v - mean); }) / count;
+    const float statistics[] = {static_cast<float>(mean),
+                                static_cast<float>(1 / std::sqrt(variance + epsilon_))};
+    auto* y = reinterpret_cast<float*>(work.scratch);
+    std::copy_n(x, n, y);
+    kernels_.binary_scalar(Binary::kSub, y, statistics[0], n);
+    kernels_.binary_scalar(Binary::kMul, y, statistics[1], n);
+    kernels_.binary(Binary::kMul, y, work.Pixel<float>(scale_, 0, 0), n);
+    if (has_bias_) kernels_.binary(Binary::kAdd, y, work.Pixel<float>(bias_, 0, 0), n);
+    bool changed = false;
+    for (size_t o = 0; o < outputs_.size(); ++o) {
+      if (!outputs_[o]) continue;
+      float* stored = work.Pixel<float>(*outputs_[o], row, col);
+      changed |= kernels_.store_changed(stored, o == 0 ? y : &statistics[o - 1], o == 0 ? n : 1);
+    }
+    return changed;
+  }
+
+  Placement x_;
+  Placement scale_;
+  bool has_bias_;
+  Placement bias_;
+  std::vector<std::optional<Placement>> outputs_;  // normalised, mean, 1 / standard deviation
+  const kernels::Table& kernels_;
+  double epsilon_;
+};
+
+// ---- LRN ----
+
+class LrnKernel : public Kernel {
+ public:
+  explicit LrnKernel(const MakeContext& context)
+      : x_(context.in(0)),
+        y_(context.out(0)),
+        kernels_(context.kernels),
+        before_((context.node.Int("size", 1) - 1) / 2),
+        after_(context.node.Int("size", 1) / 2),
+        alpha_(context.node.Float("alpha", 1e-4f) /
+               static_cast<float>(context.node.Int("size", 1))),
+        beta_(context.node.Float("beta", 0.75f)),
+        bias_(context.node.Float("bias", 1.0f)) {}
+
+  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
+    out.Or(inputs[0]);
+  }
+
+  size_t ScratchBytes() const override {
+    return 2 * static_cast<size_t>(x_.channels) * sizeof(float);
+  }
+
+  void Compute(const Work& work) const override {
+    const int64_t channels = x_.channels;
+    const auto n = static_cast<size_t>(channels);
+    auto* squares = reinterpret_cast<float*>(work.scratch);
+    float* y = squares + n;
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k) {
+        const float* x = work.Pixel<float>(x_, span.row, span.col + k);
+        std::copy_n(x, n, squares);
+        kernels_.binary(Binary::kMul, squares, x, n);
+        std::fill_n(y, n, bias_);
+        for (int64_t shift = -std::min(before_, channels); shift <= std::min(after_, channels);
+             ++shift) {
+          // Channels c for which c + shift is a channel too.
+          const int64_t begin = std::max<int64_t>(-shift, 0);
+          const int64_t end = std::min(channels - shift, channels);
+          if (begin < end) {
+            kernels_.accumulate(y + begin, squares + begin + shift, alpha_,
+                                static_cast<size_t>(end - begin));
+          }
+        }
+        kernels_.binary_scalar(Binary::kPow, y, -beta_, n);
+        kernels_.binary(Binary::kMul, y, x, n);
+        if (kernels_.store_changed(work.Pixel<float>(y_, span.row, span.col + k), y, n))
+          work.changed[span.first + static_cast<size_t>(k)] = 1;
+      }
+    }
+  }
+
+ private:
+  Placement x_;
+  Placement y_;
+  const kernels::Table& kernels_;
+  int64_t before_;  // channels of the window before the pixel's own
+  int64_t after_;
+  float alpha_;
+  float beta_;
+  float bias_;
+};
+
+}  // namespace
+
+Status InferInstanceNormalization(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 3, 3));
+  DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
+  DELTACNN_RETURN_IF_ERROR(CheckScaleAndBias(context, context.shape(0)[1]));
+  context.SetOutput(0, DType::kFloat32, context.shape(0));
+  return {};
+}
+
+void LayoutInstanceNormalization(LayoutContext&) {}
+
+Result<KernelPtr> MakeInstanceNormalization(const MakeContext& context) {
+  return NeverPlanned(context);
+}
+
+Status InferRowMoments(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
+  DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
+  Shape shape = context.shape(0);
+  shape[1] *= 2;
+  shape.back() = 1;
+  context.SetOutput(0, DType::kFloat32, std::move(shape));
+  return {};
+}
+
+void LayoutRowMoments(LayoutContext& context) {
+  const size_t rank = context.shape(0).size();
+  context.input_axes[0] = SpatialAxes(rank);
+  context.output_axes[0] = SpatialAxes(rank) & ~Axis(rank - 1);
+}
+
+Result<KernelPtr> MakeRowMoments(const MakeContext& context) {
+  return KernelPtr(std::make_unique<RowMoments>(context));
+}
+
+Status InferMomentsToAffine(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 3, 3));
+  DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
+  const Shape& moments = context.shape(0);
+  if (moments[1] % 2 != 0 || moments.back() != 1 || context.node.Int("row_pixels", 1) < 1)
+    return context.Invalid("the input " + ToString(moments) + " does not hold moments of rows");
+  DELTACNN_RETURN_IF_ERROR(CheckScaleAndBias(context, moments[1] / 2));
+  Shape shape(moments.size(), 1);
+  shape[0] = moments[0];
+  shape[1] = moments[1] / 2;
+  context.SetOutput(0, DType::kFloat32, shape);
+  context.SetOutput(1, DType::kFloat32, shape);
+  return {};
+}
+
+void LayoutMomentsToAffine(LayoutContext& context) {
+  const size_t rank = context.shape(0).size();
+  context.input_axes[0] = SpatialAxes(rank) & ~Axis(rank - 1);
+  context.input_axes[1] = 0;
+  context.input_axes[2] = 0;
+  std::ranges::fill(context.output_axes, SpatialAxes(rank));
+}
+
+Result<KernelPtr> MakeMomentsToAffine(const MakeContext& context) {
+  return KernelPtr(std::make_unique<MomentsToAffine>(context));
+}
+
+Status InferLayerNormalization(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 3, 2));
+  const Shape& shape = context.shape(0);
+  const auto axis = context.NormalisedAxis(context.node.Int("axis", -1), shape.size());
+  if (!axis.ok()) return axis.error();
+  const int64_t count = ElementCount(std::span(shape).subspan(*axis));
+  if (count < 1) return context.Invalid("nothing to normalise in " + ToString(shape));
+  for (size_t i = 1; i <= 2 && context.Has(i); ++i) {
+    if (ElementCount(context.shape(i)) != count) {
+      return context.Unsupported("input " + std::to_string(i) + " " + ToString(context.shape(i)) +
+                                 " must have the shape of the normalised axes of " +
+                                 ToString(shape));
+    }
+  }
+  Shape statistics = shape;
+  std::fill(statistics.begin() + static_cast<ptrdiff_t>(*axis), statistics.end(), 1);
+  context.SetOutput(0, DType::kFloat32, shape);
+  context.SetOutput(1, DType::kFloat32, statistics);
+  context.SetOutput(2, DType::kFloat32, statistics);
+  return {};
+}
+
+void LayoutLayerNormalization(LayoutContext& context) {
+  const AxisSet axes = LayerPixelAxes(context.node, context.shape(0).size());
+  std::ranges::fill(context.input_axes, 0);
+  context.input_axes[0] = axes;
+  std::ranges::fill(context.output_axes, axes);
+}
+
+Result<KernelPtr> MakeLayerNormalization(const MakeContext& context) {
+  return KernelPtr(std::make_unique<LayerNormalization>(context));
+}
+
+Status InferLRN(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
+  if (context.rank(0) < 2) return context.Invalid("the input has no channel axis");
+  const int64_t size = context.node.Int("size", 0);
+  if (size < 1 || size > std::numeric_limits<int32_t>::max())
+    return context.Invalid("size " + std::to_string(size) + " must be positive");
+  context.SetOutput(0, DType::kFloat32, context.shape(0));
+  return {};
+}
+
+void LayoutLRN(LayoutContext& context) {
+  const AxisSet axes = SpatialAxes(context.shape(0).size());
+  context.input_axes[0] = axes;
+  context.output_axes[0] = axes;
+}
+
+Result<KernelPtr> MakeLRN(const MakeContext& context) {
+  return KernelPtr(std::make_unique<LrnKernel>(context));
+}
+
+}  // namespace deltacnn

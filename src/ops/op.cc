@@ -1,0 +1,79 @@
+#include "ops/op.h"
+
+#include <algorithm>
+
+namespace deltacnn {
+
+void Halo::Cover(const Halo& other) {
+  top = std::max(top, other.top);
+  bottom = std::max(bottom, other.bottom);
+  left = std::max(left, other.left);
+  right = std::max(right, other.right);
+}
+
+Result<std::vector<int64_t>> InferContext::ConstantInts(size_t input) {
+  if (!Has(input)) return Invalid("input " + std::to_string(input) + " is missing");
+  const std::string name = "input " + std::to_string(input) + " '" + value(input).name + "'";
+  const DType type = dtype(input);
+  if (type != DType::kInt64 && type != DType::kInt32)
+    return Invalid(name + " is " + NameOf(type) + " where int64 is needed");
+  const Tensor* tensor = constant(input);
+  if (tensor == nullptr) return DataDependent(name + " is not a constant");
+  if (type == DType::kInt64) {
+    const auto ints = tensor->as<int64_t>();
+    return std::vector<int64_t>(ints.begin(), ints.end());
+  }
+  const auto ints = tensor->as<int32_t>();
+  return std::vector<int64_t>(ints.begin(), ints.end());
+}
+
+Result<size_t> InferContext::NormalisedAxis(int64_t axis, size_t rank) const {
+  const auto limit = static_cast<int64_t>(rank);
+  if (axis < -limit || axis >= limit) {
+    return Invalid("axis " + std::to_string(axis) + " is out of range for a tensor of rank " +
+                   std::to_string(rank));
+  }
+  return static_cast<size_t>(axis < 0 ? axis + limit : axis);
+}
+
+void InferContext::SetOutput(size_t output, DType dtype, Shape shape) {
+  if (output >= node.outputs.size() || node.outputs[output] == kNoValue) return;
+  Value& value = graph_.values[static_cast<size_t>(node.outputs[output])];
+  value.dtype = dtype;
+  value.dtype_known = true;
+  value.shape = std::move(shape);
+}
+
+void InferContext::SetConstant(size_t output, Tensor tensor) {
+  if (output >= node.outputs.size() || node.outputs[output] == kNoValue) return;
+  SetOutput(output, tensor.dtype, tensor.shape);
+  graph_.values[static_cast<size_t>(node.outputs[output])].constant =
+      std::make_shared<const Tensor>(std::move(tensor));
+}
+
+Error InferContext::Invalid(const std::string& what) const {
+  return NodeError(ErrorCode::kInvalidModel, node, what);
+}
+
+Error InferContext::Unsupported(const std::string& what) const {
+  return NodeError(ErrorCode::kUnsupported, node, what);
+}
+
+Error InferContext::DataDependent(const std::string& what) {
+  data_dependent_ = true;
+  return Unsupported(what);
+}
+
+Error MakeContext::Unsupported(const std::string& what) const {
+  return NodeError(ErrorCode::kUnsupported, node, what);
+}
+
+Error NodeError(ErrorCode code, const Node& node, const std::string& what) {
+  return {code, "node '" + node.name + "' (" + node.op + "): " + what};
+}
+
+Error NeverPlanned(const MakeContext& context) {
+  return context.Unsupported("internal error: a node that planning evaluates reached a step");
+}
+
+}  // namespace deltacnn

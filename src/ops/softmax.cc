@@ -1,0 +1,117 @@
+// Softmax and LogSoftmax, pixel by pixel: the normalised axes lie inside the pixel.
+#include <algorithm>
+#include <cmath>
+
+#include "ops/op.h"
+#include "ops/sum.h"
+
+namespace deltacnn {
+namespace {
+
+/// Axes outside the pixel's vector. Before opset 13 the tensor counts as two-dimensional:
+/// everything from `axis` on is normalised together.
+AxisSet PixelAxes(const Node& node, int64_t opset, size_t rank) {
+  const int64_t given = node.Int("axis", opset < 13 ? 1 : -1);
+  const auto axis = static_cast<size_t>(given < 0 ? given + static_cast<int64_t>(rank) : given);
+  return opset < 13 ? AllAxes(axis) : AllAxes(rank) & ~Axis(axis);
+}
+
+class SoftmaxKernel : public Kernel {
+ public:
+  explicit SoftmaxKernel(const MakeContext& context)
+      : in_(context.in(0)),
+        out_(context.out(0)),
+        kernels_(context.kernels),
+        logarithm_(context.node.op == "LogSoftmax"),
+        chunk_(static_cast<int>(
+            std::clamp<int64_t>(4096 / std::max<int64_t>(in_.channels, 1), 1, 256))) {}
+
+  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
+    out.Or(inputs[0]);
+  }
+
+  int ChunkPixels() const override { return chunk_; }
+  size_t ScratchBytes() const override {
+    return (logarithm_ ? 2 : 1) * static_cast<size_t>(chunk_) * channels() * sizeof(float);
+  }
+
+  void Compute(const Work& work) const override {
+    using kernels::Binary;
+    const size_t n = channels();
+    if (n == 0) return;
+    auto* shifted = reinterpret_cast<float*>(work.scratch);
+    size_t pixels = 0;
+    ForEachPixel(work, [&](int row, int col, size_t) {
+      const float* x = work.Pixel<float>(in_, row, col);
+      float* y = shifted + n * pixels++;
+      std::copy_n(x, n, y);
+      kernels_.binary_scalar(Binary::kSub, y, *std::max_element(x, x + n), n);
+    });
+    // One call for all pixels, because vectors of a few elements are common.
+    float* exps = shifted;
+    if (logarithm_) exps = std::copy_n(shifted, n * pixels, shifted + n * pixels) - n * pixels;
+    kernels_.unary(kernels::Unary::kExp, 0, 0, exps, n * pixels);
+
+    float* y = shifted;
+    ForEachPixel(work, [&](int row, int col, size_t listed) {
+      const double sum = SumOf(exps + (y - shifted), n, [](float e) { return double{e}; });
+      if (logarithm_) {
+        kernels_.binary_scalar(Binary::kSub, y, static_cast<float>(std::log(sum)), n);
+      } else {
+        kernels_.binary_scalar(Binary::kDiv, y, static_cast<float>(sum), n);
+      }
+      if (kernels_.store_changed(work.Pixel<float>(out_, row, col), y, n)) work.changed[listed] = 1;
+      y += n;
+    });
+  }
+
+ private:
+  size_t channels() const { return static_cast<size_t>(in_.channels); }
+
+  template <class Visit>
+  static void ForEachPixel(const Work& work, Visit&& visit) {
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k)
+        visit(span.row, span.col + k, span.first + static_cast<size_t>(k));
+    }
+  }
+
+  Placement in_;
+  Placement out_;
+  const kernels::Table& kernels_;
+  bool logarithm_;
+  int chunk_;
+};
+
+}  // namespace
+
+Status InferSoftmax(InferContext& context) {
+  if (!context.Has(0)) return context.Invalid("the input is missing");
+  if (context.dtype(0) != DType::kFloat32) {
+    return context.Unsupported(std::string(NameOf(context.dtype(0))) +
+                               " input; float32 is supported");
+  }
+  const int64_t axis = context.node.Int("axis", context.opset() < 13 ? 1 : -1);
+  const size_t rank = context.rank(0);
+  // A scalar, and the end of the shape before opset 13, leave vectors of one element.
+  const bool end = context.opset() < 13 && axis == static_cast<int64_t>(rank);
+  if (rank > 0 && !end) {
+    if (const auto checked = context.NormalisedAxis(axis, rank); !checked.ok())
+      return checked.error();
+  }
+  context.SetOutput(0, DType::kFloat32, context.shape(0));
+  return {};
+}
+
+void LayoutSoftmax(LayoutContext& context) {
+  const size_t rank = context.shape(0).size();
+  const AxisSet axes = rank == 0 ? 0 : PixelAxes(context.node, context.graph.opset, rank);
+  context.input_axes[0] = axes;
+  context.output_axes[0] = axes;
+}
+
+Result<KernelPtr> MakeSoftmax(const MakeContext& context) {
+  return KernelPtr(std::make_unique<SoftmaxKernel>(context));
+}
+
+}  // namespace deltacnn

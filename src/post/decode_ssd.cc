@@ -1,0 +1,340 @@
+// Detectors with boxes and scores in tensors of their own: face detectors with prior boxes, and
+// graphs that end in their own non-maximum suppression.
+#include <algorithm>
+
+#include "post/decoder.h"
+
+namespace deltacnn {
+namespace {
+
+class UltrafaceDecoder final : public FamilyDecoder {
+ public:
+  UltrafaceDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, int scores,
+                   int boxes)
+      : max_detections_(preset.max_detections), input_(input) {
+    // The first score is the background's.
+    classes_ = static_cast<int>(facts.outputs[static_cast<size_t>(scores)].shape[2]) - 1;
+    Use(facts, scores);
+    Use(facts, boxes);
+  }
+
+ private:
+  void Run(std::span<const TensorView> in, float conf, float iou, Answer& answer) override {
+    candidates_.clear();
+    const auto width = static_cast<float>(input_.width);
+    const auto height = static_cast<float>(input_.height);
+    const float* scores = in[0].as<float>().data() + 1;
+    const float* box = in[1].as<float>().data();
+    for (int64_t r = 0; r < in[0].shape[1]; ++r, scores += classes_ + 1, box += 4) {
+      const BestClass best = FindBestClass(scores, classes_);
+      if (!(best.score >= conf)) continue;
+      AddCandidate({box[0] * width, box[1] * height, box[2] * width, box[3] * height, best.score,
+                    best.class_id, r},
+                   candidates_);
+    }
+    Suppress(iou, max_detections_, candidates_);
+    ToDetections(candidates_, answer);
+  }
+
+  int max_detections_;
+  InputSize input_;
+  std::vector<Candidate> candidates_;
+};
+
+constexpr int kFacePoints = 5;
+constexpr int kPriorsPerCell = 2;
+
+class RetinafaceDecoder final : public FamilyDecoder {
+ public:
+  RetinafaceDecoder(const Preset& preset, const ModelFacts& facts, std::vector<GridLevel> grid,
+                    int boxes, int scores, int points)
+      : max_detections_(preset.max_detections), grid_(std::move(grid)) {
+    classes_ = 1;
+    Use(facts, boxes);
+    Use(facts, scores);
+    Use(facts, points);
+  }
+
+ private:
+  struct Prior {
+    float x, y;  // centre
+    float side;
+  };
+
+  void Run(std::span<const TensorView> in, float conf, float iou, Answer& answer) override {
+    candidates_.clear();
+    const float* boxes = in[0].as<float>().data();
+    const float* scores = in[1].as<float>().data();
+    for (int64_t r = 0; r < in[0].shape[1]; ++r) {
+      const float score = scores[2 * r + 1];
+      if (!(score >= conf)) continue;
+      const Prior prior = PriorOf(r);
+      const float* box = boxes + 4 * r;
+      AddCandidate(FromCentre(prior.x + box[0] * kCentreVariance * prior.side,
+                              prior.y + box[1] * kCentreVariance * prior.side,
+                              std::exp(box[2] * kSizeVariance) * prior.side,
+                              std::exp(box[3] * kSizeVariance) * prior.side, score, 0, r),
+                   candidates_);
+    }
+    Suppress(iou, max_detections_, candidates_);
+    ToDetections(candidates_, answer);
+    const float* all_points = in[2].as<float>().data();
+    for (size_t i = 0; i < candidates_.size(); ++i) {
+      const Prior prior = PriorOf(candidates_[i].row);
+      const float* points = all_points + 2 * kFacePoints * candidates_[i].row;
+      for (int k = 0; k < kFacePoints; ++k) {
+        answer.detections[i].keypoints.push_back(
+            {prior.x + points[2 * k] * kCentreVariance * prior.side,
+             prior.y + points[2 * k + 1] * kCentreVariance * prior.side, candidates_[i].score});
+      }
+    }
+  }
+
+  /// Each cell has two square priors: 16 and 32 pixels at the first stride, four times that at each
+  /// next one.
+  Prior PriorOf(int64_t row) const {
+    size_t i = grid_.size() - 1;
+    while (row < grid_[i].first * kPriorsPerCell) --i;
+    const GridLevel& level = grid_[i];
+    const int64_t within = row - level.first * kPriorsPerCell;
+    const int64_t cell = within / kPriorsPerCell;
+    const float smallest = 16.0F * static_cast<float>(int64_t{1} << (2 * i));
+    return {(static_cast<float>(cell % level.width) + 0.5F) * static_cast<float>(level.stride),
+            (static_cast<float>(cell / level.width) + 0.5F) * static_cast<float>(level.stride),
+            within % kPriorsPerCell == 0 ? smallest : 2 * smallest};
+  }
+
+  static constexpr float kCentreVariance = 0.1F;
+  static constexpr float kSizeVariance = 0.2F;
+  int max_detections_;
+  std::vector<GridLevel> grid_;
+  std::vector<Candidate> candidates_;
+};
+
+/// Element `i` of a tensor of any of the types that Values::kAnyNumbers admits.
+double NumberAt(const TensorView& view, int64_t i) {
+  switch (view.dtype) {
+    case DType::kInt32:
+      return static_cast<const int32_t*>(view.data)[i];
+    case DType::kInt64:
+      return static_cast<double>(static_cast<const int64_t*>(view.data)[i]);
+    case DType::kUint8:
+      return static_cast<const uint8_t*>(view.data)[i];
+    default:
+      return static_cast<const float*>(view.data)[i];
+  }
+}
+
+/// A number as an index below `limit`, or -1.
+int64_t IndexBelow(double value, int64_t limit) {
+  return value >= 0 && value < static_cast<double>(limit) ? static_cast<int64_t>(value) : -1;
+}
+
+constexpr int64_t kMaxClasses = 1000000;
+
+/// Rows in any of three layouts: see CreateNms.
+class NmsDecoder final : public FamilyDecoder {
+ public:
+  struct Layout {
+    int rows = -1;     // [n,7]: batch, x1, y1, x2, y2, class, score
+    int boxes = -1;    // [1,n,4], [n,4]; with a fifth column it holds the scores
+    int scores = -1;   // one for each box; with `indices`: [1,classes,n]
+    int labels = -1;   // one for each box
+    int indices = -1;  // [n,3]: batch, class, box
+  };
+
+  NmsDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, const Layout& layout)
+      : max_detections_(preset.max_detections),
+        format_(preset.box_format),
+        normalized_(preset.normalized_boxes),
+        input_(input),
+        layout_(layout) {
+    for (const int output :
+         {layout.rows, layout.boxes, layout.scores, layout.labels, layout.indices}) {
+      if (output >= 0) Use(facts, output, Values::kAnyNumbers);
+    }
+  }
+
+ private:
+  void Run(std::span<const TensorView> in, float conf, float, Answer& answer) override {
+    candidates_.clear();
+    if (layout_.rows >= 0) {
+      RunRows(in[0], conf);
+    } else if (layout_.indices >= 0) {
+      RunIndices(in[0], in[1], in[2], conf);
+    } else {
+      RunLists(in, conf);
+    }
+    KeepBest(static_cast<size_t>(max_detections_), candidates_);
+    ToDetections(candidates_, answer);
+  }
+
+  void RunRows(const TensorView& rows, float conf) {
+    for (int64_t r = 0; r < rows.shape[0]; ++r) {
+      const double score = NumberAt(rows, 7 * r + 6);
+      const int64_t label = IndexBelow(NumberAt(rows, 7 * r + 5), kMaxClasses);
+      Add(rows, 7 * r + 1, BoxFormat::kXyxy, label, score, conf, r);
+    }
+  }
+
+  void RunIndices(const TensorView& boxes, const TensorView& scores, const TensorView& indices,
+                  float conf) {
+    const int64_t count = std::min(boxes.shape[1], scores.shape[2]);
+    for (int64_t r = 0; r < indices.shape[0]; ++r) {
+      const int64_t label = IndexBelow(NumberAt(indices, 3 * r + 1), scores.shape[1]);
+      const int64_t box = IndexBelow(NumberAt(indices, 3 * r + 2), count);
+      if (label < 0 || box < 0) continue;
+      Add(boxes, 4 * box, format_, label, NumberAt(scores, label * scores.shape[2] + box), conf, r);
+    }
+  }
+
+  void RunLists(std::span<const TensorView> in, float conf) {
+    const TensorView& boxes = in[0];
+    const bool has_scores = layout_.scores >= 0;
+    const TensorView& labels = in[has_scores ? 2 : 1];
+    const int64_t step = boxes.shape.back();
+    int64_t count = std::min(boxes.elements() / step, labels.elements());
+    if (has_scores) count = std::min(count, in[1].elements());
+    for (int64_t r = 0; r < count; ++r) {
+      const double score = has_scores ? NumberAt(in[1], r) : NumberAt(boxes, step * r + 4);
+      Add(boxes, step * r, format_, IndexBelow(NumberAt(labels, r), kMaxClasses), score, conf, r);
+    }
+  }
+
+  void Add(const TensorView& boxes, int64_t at, BoxFormat format, int64_t label, double score,
+           float conf, int64_t row) {
+    if (label < 0 || !(score >= static_cast<double>(conf))) return;
+    float v[4];
+    for (int i = 0; i < 4; ++i) v[i] = static_cast<float>(NumberAt(boxes, at + i));
+    if (normalized_) {
+      const float first =
+          static_cast<float>(format == BoxFormat::kYxyx ? input_.height : input_.width);
+      const float second =
+          static_cast<float>(format == BoxFormat::kYxyx ? input_.width : input_.height);
+      v[0] *= first;
+      v[1] *= second;
+      v[2] *= first;
+      v[3] *= second;
+    }
+    Candidate candidate{v[0], v[1], v[2], v[3], static_cast<float>(score), static_cast<int>(label),
+                        row};
+    if (format == BoxFormat::kYxyx) {
+      candidate = {v[1], v[0], v[3], v[2], candidate.score, candidate.class_id, row};
+    } else if (format == BoxFormat::kCxcywh) {
+      candidate = FromCentre(v[0], v[1], v[2], v[3], candidate.score, candidate.class_id, row);
+    }
+    AddCandidate(candidate, candidates_);
+  }
+
+  int max_detections_;
+  BoxFormat format_;
+  bool normalized_;
+  InputSize input_;
+  Layout layout_;
+  std::vector<Candidate> candidates_;
+};
+
+bool Contains(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// A list with one number for each box: [n] or [1,n], and not a single count.
+bool IsList(const Shape& shape) {
+  return (shape.size() == 1 && shape[0] != 1) ||
+         (shape.size() == 2 && shape[0] == 1 && shape[1] != 1);
+}
+
+std::optional<NmsDecoder::Layout> FindNmsLayout(const ModelFacts& facts) {
+  NmsDecoder::Layout layout;
+  std::vector<int> lists;
+  for (size_t i = 0; i < facts.outputs.size(); ++i) {
+    const Shape& s = facts.outputs[i].shape;
+    const int output = static_cast<int>(i);
+    const bool is_box_list =
+        (s.size() == 2 || (s.size() == 3 && s[0] == 1)) && (s.back() == 4 || s.back() == 5);
+    // [1,7] and [1,3] are lists, unless there is nothing else.
+    if (s.size() == 2 && s[1] == 7 && (s[0] != 1 || facts.outputs.size() == 1)) {
+      layout.rows = output;
+      return layout;
+    }
+    if (s.size() == 2 && s[1] == 3 && s[0] != 1) {
+      layout.indices = output;
+    } else if (is_box_list && layout.boxes < 0) {
+      layout.boxes = output;
+    } else if (s.size() == 3 && s[0] == 1 && s[1] > 0) {
+      layout.scores = output;
+    } else if (IsList(s)) {
+      lists.push_back(output);
+    }
+  }
+  if (layout.boxes < 0) return std::nullopt;
+  const auto shape = [&](int output) { return facts.outputs[static_cast<size_t>(output)].shape; };
+  if (layout.indices >= 0) {
+    const bool fits =
+        layout.scores >= 0 && shape(layout.boxes).size() == 3 && shape(layout.boxes).back() == 4;
+    return fits ? std::optional(layout) : std::nullopt;
+  }
+  layout.scores = -1;
+  if (shape(layout.boxes).back() == 5 && lists.size() == 1) {
+    layout.labels = lists[0];
+    return layout;
+  }
+  if (shape(layout.boxes).back() != 4 || lists.size() != 2) return std::nullopt;
+  // Exporters that do not say in the name which is which write the classes first.
+  const std::string& first = facts.outputs[static_cast<size_t>(lists[0])].name;
+  const bool scores_first = Contains(first, "score") || Contains(first, "conf");
+  layout.scores = lists[scores_first ? 0 : 1];
+  layout.labels = lists[scores_first ? 1 : 0];
+  return layout;
+}
+
+}  // namespace
+
+DecoderResult CreateUltraface(const Preset& preset, const ModelFacts& facts) {
+  const std::optional<InputSize> input = FindInputSize(facts);
+  if (!input) return Misfit(preset, facts, "an image input of known size");
+  for (const int boxes : FindRows(facts, -1, 4)) {
+    const int64_t count = facts.outputs[static_cast<size_t>(boxes)].shape[1];
+    for (const int scores : FindRows(facts, count, -1)) {
+      const int64_t classes = facts.outputs[static_cast<size_t>(scores)].shape[2];
+      if (scores == boxes || classes < 2 || classes > kMaxClasses) continue;
+      return DecoderResult(
+          std::make_unique<UltrafaceDecoder>(preset, facts, *input, scores, boxes));
+    }
+  }
+  return Misfit(preset, facts, "scores [1,N,1+classes] and corner boxes [1,N,4] of 0..1");
+}
+
+DecoderResult CreateRetinaface(const Preset& preset, const ModelFacts& facts) {
+  const std::optional<InputSize> input = FindInputSize(facts);
+  if (!input) return Misfit(preset, facts, "an image input of known size");
+  const int usual[] = {8, 16, 32};
+  std::vector<GridLevel> grid =
+      MakeGrid(*input, preset.strides.empty() ? usual : std::span(preset.strides));
+  const int64_t rows = CountCells(grid) * kPriorsPerCell;
+  const std::vector<int> boxes = FindRows(facts, rows, 4);
+  const std::vector<int> scores = FindRows(facts, rows, 2);
+  const std::vector<int> points = FindRows(facts, rows, 2 * kFacePoints);
+  if (boxes.size() != 1 || scores.size() != 1 || points.size() != 1 || grid.size() > 8) {
+    const std::string n = std::to_string(rows);
+    return Misfit(preset, facts,
+                  "boxes [1," + n + ",4], scores [1," + n + ",2] and landmarks [1," + n + ",10]");
+  }
+  return DecoderResult(std::make_unique<RetinafaceDecoder>(preset, facts, std::move(grid), boxes[0],
+                                                           scores[0], points[0]));
+}
+
+DecoderResult CreateNms(const Preset& preset, const ModelFacts& facts) {
+  const std::optional<InputSize> input = FindInputSize(facts);
+  if (!input) return Misfit(preset, facts, "an image input of known size");
+  const std::optional<NmsDecoder::Layout> layout = FindNmsLayout(facts);
+  if (!layout) {
+    return Misfit(preset, facts,
+                  "rows [n,7] of batch, x1, y1, x2, y2, class, score; or indices [n,3] with boxes "
+                  "[1,N,4] and scores [1,classes,N]; or boxes [n,4] with labels and scores [n]; or "
+                  "boxes with scores [n,5] with labels [n]");
+  }
+  return DecoderResult(std::make_unique<NmsDecoder>(preset, facts, *input, *layout));
+}
+
+}  // namespace deltacnn

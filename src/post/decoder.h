@@ -1,0 +1,144 @@
+// What the decoder families share: binding of outputs, grids, candidate boxes and their
+// suppression.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "deltacnn/post.h"
+
+namespace deltacnn {
+
+/// Base of all decoders. Bind checks every tensor against what the constructor asked for, so that
+/// Run works on tensors whose shape and type are known.
+class FamilyDecoder {
+ public:
+  virtual ~FamilyDecoder() = default;
+
+  Status Decode(std::span<const TensorView> outputs, float conf, float iou, Answer& answer);
+  int classes() const { return classes_; }
+
+ protected:
+  enum class Values { kFloats, kAnyNumbers };
+
+  /// Output number `index` of the model becomes the next element of Run's `in`.
+  void Use(const ModelFacts& facts, int index, Values values = Values::kFloats);
+
+  /// `in` holds the outputs in the order of the calls of Use; `answer` is empty.
+  virtual void Run(std::span<const TensorView> in, float conf, float iou, Answer& answer) = 0;
+
+  int classes_ = 0;
+
+ private:
+  struct Slot {
+    int index;
+    std::string name;
+    Shape shape;  // -1: any size
+    Values values;
+  };
+  std::vector<Slot> slots_;
+  std::vector<TensorView> bound_;
+};
+
+using DecoderResult = Result<std::unique_ptr<FamilyDecoder>>;
+
+DecoderResult CreateYolox(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateYolov5(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateYolov8(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateYoloEndToEnd(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateNanodet(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateFastestdet(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateUltraface(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateRetinaface(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateYunet(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateNms(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateClassification(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateSegmentation(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateHeatmaps(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateOpenSeeFace(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreatePosenet(const Preset& preset, const ModelFacts& facts);
+
+/// "preset yolox does not fit: it expects <expected>; the model has output[1,85,22,22]".
+Error Misfit(const Preset& preset, const ModelFacts& facts, const std::string& expected);
+
+struct InputSize {
+  int width = 0;
+  int height = 0;
+};
+
+/// Size of the first image-shaped input, NCHW or NHWC; nothing if there is none.
+std::optional<InputSize> FindInputSize(const ModelFacts& facts);
+
+/// Whether a [1,C,H,W] or [1,H,W,C] shape is the latter: its sides, not C, are as the input's are.
+bool AreChannelsLast(const Shape& shape, InputSize input);
+
+/// The cells of one stride, row by row; `first` is the number of cells of the strides before.
+struct GridLevel {
+  int stride;
+  int width;
+  int height;
+  int64_t first;
+
+  int64_t cells() const { return int64_t{width} * height; }
+};
+
+std::vector<GridLevel> MakeGrid(InputSize input, std::span<const int> strides);
+int64_t CountCells(std::span<const GridLevel> grid);
+
+/// The preset's strides, or else the first of {8,16,32}, {8,16,32,64} whose cells, times
+/// `boxes_per_cell`, number `rows`. Empty if none do.
+std::vector<GridLevel> FindGrid(const Preset& preset, InputSize input, int64_t rows,
+                                int boxes_per_cell = 1);
+
+/// The outputs of shape [1, rows, channels], in order. -1 stands for any number.
+std::vector<int> FindRows(const ModelFacts& facts, int64_t rows, int64_t channels);
+
+/// A box on its way through suppression; `row` says where it came from.
+struct Candidate {
+  float x1, y1, x2, y2;
+  float score;
+  int class_id;
+  int64_t row;
+};
+
+inline Candidate FromCentre(float cx, float cy, float width, float height, float score,
+                            int class_id, int64_t row) {
+  return {cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2, score, class_id, row};
+}
+
+/// Adds a candidate unless one of its numbers is not finite.
+void AddCandidate(const Candidate& candidate, std::vector<Candidate>& candidates);
+
+/// Sorts by score (then row) and keeps the best `count`.
+void KeepBest(size_t count, std::vector<Candidate>& candidates);
+
+/// KeepBest of a bounded number, then drops, class by class, what overlaps a better box by more
+/// than `iou`, and keeps at most `max_detections`.
+void Suppress(float iou, int max_detections, std::vector<Candidate>& candidates);
+
+/// Writes the candidates as the detections of `answer`.
+void ToDetections(std::span<const Candidate> candidates, Answer& answer);
+
+struct BestClass {
+  int class_id = 0;
+  float score = -INFINITY;  // remains so if no value is a number
+};
+
+/// The largest of `count` values that lie `step` apart.
+inline BestClass FindBestClass(const float* values, int count, ptrdiff_t step = 1) {
+  BestClass best;
+  for (int c = 0; c < count; ++c) {
+    const float value = values[c * step];
+    if (value > best.score) best = {c, value};
+  }
+  return best;
+}
+
+inline float Sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
+
+}  // namespace deltacnn

@@ -1,0 +1,48 @@
+// FFmpeg's objects with owners, and its errors as text.
+#pragma once
+
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libswscale/swscale.h>
+}
+
+#include <array>
+#include <memory>
+#include <string>
+
+namespace deltacnn {
+
+struct FfmpegDeleter {
+  void operator()(AVFrame* frame) const { av_frame_free(&frame); }
+  void operator()(AVPacket* packet) const { av_packet_free(&packet); }
+  void operator()(AVCodecContext* context) const { avcodec_free_context(&context); }
+  void operator()(SwsContext* context) const { sws_freeContext(context); }
+};
+template <class T>
+using FfmpegPtr = std::unique_ptr<T, FfmpegDeleter>;
+
+/// Options for avformat_open_input and its like.
+class FfmpegOptions {
+ public:
+  FfmpegOptions() = default;
+  FfmpegOptions(const FfmpegOptions&) = delete;
+  FfmpegOptions& operator=(const FfmpegOptions&) = delete;
+  ~FfmpegOptions() { av_dict_free(&dictionary_); }
+
+  void Set(const char* key, const std::string& value) {
+    av_dict_set(&dictionary_, key, value.c_str(), 0);
+  }
+  AVDictionary** get() { return &dictionary_; }
+
+ private:
+  AVDictionary* dictionary_ = nullptr;
+};
+
+inline std::string FfmpegError(int code) {
+  std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
+  av_strerror(code, text.data(), text.size());
+  return text.data();
+}
+
+}  // namespace deltacnn

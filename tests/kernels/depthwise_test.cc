@@ -1,0 +1,158 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/kernel_test.h"
+
+namespace deltacnn::kernels {
+namespace {
+
+struct Problem {
+  std::vector<float> input;
+  std::vector<const float*> pixels;
+  std::vector<ptrdiff_t> tap_offset;
+  size_t channels = 0;
+  size_t weight_pitch = 0;
+  std::vector<float> weights;
+  std::vector<float> bias;
+};
+
+class DepthwiseTest : public KernelTest {
+ protected:
+  /// Pixels alternate between neighbours (`channels` apart) and random places. All buffers end
+  /// exactly where the kernel must stop.
+  Problem MakeProblem(size_t count, size_t taps, size_t channels, bool integers) {
+    const auto values = [&](size_t n) { return integers ? SmallIntegers(n) : Floats(n); };
+    Problem problem;
+    problem.channels = channels;
+    problem.weight_pitch = channels + Size(0, 5);
+    problem.weights = values((taps - 1) * problem.weight_pitch + channels);
+    problem.bias = values(channels);
+    const size_t reach = Size(0, 50);
+    problem.input = values(2 * reach + (count + 1) * channels);
+    for (size_t t = 0; t < taps; ++t) {
+      problem.tap_offset.push_back(static_cast<ptrdiff_t>(Size(0, 2 * reach)) -
+                                   static_cast<ptrdiff_t>(reach));
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const size_t place = i % 8 < 5 ? i * channels : Size(0, count * channels);
+      problem.pixels.push_back(problem.input.data() + reach + place);
+    }
+    return problem;
+  }
+
+  std::vector<float> Run(const Problem& problem, const std::vector<const float*>& pixels) {
+    std::vector<float> out(pixels.size() * problem.channels);
+    RunTo(problem, pixels, out.data(), problem.channels);
+    return out;
+  }
+
+  void RunTo(const Problem& problem, const std::vector<const float*>& pixels, float* out,
+             size_t out_pitch) {
+    table().depthwise({.pixels = pixels.data(),
+                       .count = pixels.size(),
+                       .tap_offset = problem.tap_offset.data(),
+                       .taps = problem.tap_offset.size(),
+                       .channels = problem.channels,
+                       .weights = problem.weights.data(),
+                       .weight_pitch = problem.weight_pitch,
+                       .bias = problem.bias.data(),
+                       .out = out,
+                       .out_pitch = out_pitch});
+  }
+
+  double Expected(const Problem& problem, size_t pixel, size_t channel) const {
+    double sum = problem.bias[channel];
+    for (size_t t = 0; t < problem.tap_offset.size(); ++t) {
+      const ptrdiff_t place = problem.tap_offset[t] + static_cast<ptrdiff_t>(channel);
+      sum += static_cast<double>(problem.pixels[pixel][place]) *
+             problem.weights[t * problem.weight_pitch + channel];
+    }
+    return sum;
+  }
+};
+
+TEST_P(DepthwiseTest, SumsOfIntegersAreExactForEveryChannelCount) {
+  for (size_t channels = 1; channels <= 70; ++channels) {
+    const size_t taps = channels % 3 == 0 ? 9 : Size(1, 49);
+    const Problem problem = MakeProblem(Size(1, 20), taps, channels, /*integers=*/true);
+    const std::vector<float> out = Run(problem, problem.pixels);
+    for (size_t i = 0; i < problem.pixels.size(); ++i) {
+      for (size_t c = 0; c < channels; ++c) {
+        ASSERT_EQ(out[i * channels + c], Expected(problem, i, c))
+            << channels << " channels, pixel " << i << ", channel " << c;
+      }
+    }
+  }
+}
+
+TEST_P(DepthwiseTest, SumsOfFloatsAreClose) {
+  for (int trial = 0; trial < 20; ++trial) {
+    const Problem problem = MakeProblem(Size(1, 20), Size(1, 25), Size(1, 70), false);
+    const std::vector<float> out = Run(problem, problem.pixels);
+    for (size_t i = 0; i < problem.pixels.size(); ++i) {
+      for (size_t c = 0; c < problem.channels; ++c) {
+        ASSERT_NEAR(out[i * problem.channels + c], Expected(problem, i, c), 4e-6);
+      }
+    }
+  }
+}
+
+TEST_P(DepthwiseTest, BitsOfAPixelDoNotDependOnTheOthers) {
+  for (size_t channels : {1, 8, 24, 37, 64, 70}) {
+    const Problem problem = MakeProblem(23, 9, channels, false);
+    const std::vector<float> all = Run(problem, problem.pixels);
+    std::vector<size_t> order(problem.pixels.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    for (size_t count = 1; count <= order.size(); ++count) {
+      std::shuffle(order.begin(), order.end(), random_);
+      std::vector<const float*> subset;
+      for (size_t i = 0; i < count; ++i) subset.push_back(problem.pixels[order[i]]);
+      const std::vector<float> out = Run(problem, subset);
+      for (size_t i = 0; i < count; ++i) {
+        ASSERT_EQ(FirstDifference(&out[i * channels], &all[order[i] * channels], channels),
+                  channels)
+            << "pixel " << order[i] << " as number " << i << " of " << count;
+      }
+    }
+  }
+}
+
+TEST_P(DepthwiseTest, BitsOfAChannelDoNotDependOnItsPlaceInTheVector) {
+  Problem problem = MakeProblem(9, 9, 67, false);
+  const std::vector<float> all = Run(problem, problem.pixels);
+  for (size_t skipped = 1; skipped < 67; skipped += 5) {
+    Problem part = problem;
+    part.channels = 67 - skipped;
+    part.weights.erase(part.weights.begin(), part.weights.begin() + static_cast<long>(skipped));
+    part.bias.erase(part.bias.begin(), part.bias.begin() + static_cast<long>(skipped));
+    std::vector<const float*> pixels = problem.pixels;
+    for (const float*& pixel : pixels) pixel += skipped;
+    const std::vector<float> out = Run(part, pixels);
+    for (size_t i = 0; i < pixels.size(); ++i) {
+      ASSERT_EQ(FirstDifference(&out[i * part.channels], &all[i * 67 + skipped], part.channels),
+                part.channels)
+          << "without the first " << skipped;
+    }
+  }
+}
+
+TEST_P(DepthwiseTest, WritesOnlyTheChannelsOfEachRow) {
+  for (size_t channels : {1, 15, 16, 33}) {
+    const size_t pitch = channels + 2;
+    const Problem problem = MakeProblem(6, 4, channels, true);
+    const std::vector<float> expected = Run(problem, problem.pixels);
+    std::vector<float> out(6 * pitch, -12345.0f);
+    RunTo(problem, problem.pixels, out.data(), pitch);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const size_t column = i % pitch;
+      const float want = column < channels ? expected[i / pitch * channels + column] : -12345.0f;
+      ASSERT_EQ(out[i], want) << i;
+    }
+  }
+}
+
+DELTACNN_FOR_EVERY_TABLE(DepthwiseTest);
+
+}  // namespace
+}  // namespace deltacnn::kernels

@@ -1,0 +1,161 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/kernel_test.h"
+
+namespace deltacnn::kernels {
+namespace {
+
+/// A GEMM over pixels scattered in `input`; every buffer ends exactly where the kernel must stop.
+struct Problem {
+  std::vector<float> input;
+  std::vector<const float*> pixels;
+  std::vector<ptrdiff_t> run_offset;
+  size_t run_length = 0;
+  std::vector<float> weights;
+  std::vector<float> bias;
+
+  size_t depth() const { return run_offset.size() * run_length; }
+};
+
+class GemmTest : public KernelTest {
+ protected:
+  Problem MakeProblem(size_t count, size_t runs, size_t run_length, bool integers) {
+    const auto values = [&](size_t n) { return integers ? SmallIntegers(n) : Floats(n); };
+    Problem problem;
+    problem.run_length = run_length;
+    problem.weights = values(runs * run_length * table().panel);
+    problem.bias = values(table().panel);
+    // Offsets reach to both sides of the pixel; the outermost stretches touch the buffer's ends.
+    const size_t reach = Size(0, 40);
+    problem.input = values(2 * reach + 3 * count + run_length);
+    for (size_t r = 0; r < runs; ++r) {
+      problem.run_offset.push_back(static_cast<ptrdiff_t>(Size(0, 2 * reach)) -
+                                   static_cast<ptrdiff_t>(reach));
+    }
+    for (size_t i = 0; i < count; ++i) {
+      problem.pixels.push_back(problem.input.data() + reach + Size(0, 3 * count));
+    }
+    return problem;
+  }
+
+  std::vector<float> Run(const Problem& problem, const std::vector<const float*>& pixels) {
+    std::vector<float> out(pixels.size() * table().panel);
+    RunTo(problem, pixels, out.data(), table().panel);
+    return out;
+  }
+
+  void RunTo(const Problem& problem, const std::vector<const float*>& pixels, float* out,
+             size_t out_pitch) {
+    table().gemm({.pixels = pixels.data(),
+                  .count = pixels.size(),
+                  .run_offset = problem.run_offset.data(),
+                  .runs = problem.run_offset.size(),
+                  .run_length = problem.run_length,
+                  .weights = problem.weights.data(),
+                  .bias = problem.bias.data(),
+                  .out = out,
+                  .out_pitch = out_pitch});
+  }
+
+  /// In double, with the sum of the magnitudes of all terms as the scale of the rounding error.
+  struct Reference {
+    double value;
+    double magnitude;
+  };
+  Reference Expected(const Problem& problem, size_t pixel, size_t channel) const {
+    Reference sum{problem.bias[channel], std::abs(problem.bias[channel])};
+    for (size_t r = 0; r < problem.run_offset.size(); ++r) {
+      for (size_t k = 0; k < problem.run_length; ++k) {
+        const double x = problem.pixels[pixel][problem.run_offset[r] + static_cast<ptrdiff_t>(k)];
+        const double w = problem.weights[(r * problem.run_length + k) * table().panel + channel];
+        sum.value += x * w;
+        sum.magnitude += std::abs(x * w);
+      }
+    }
+    return sum;
+  }
+};
+
+TEST_P(GemmTest, SumsOfIntegersAreExactForEveryCount) {
+  for (size_t count = 1; count <= 60; ++count) {
+    const Problem problem = MakeProblem(count, Size(1, 9), Size(1, 67), /*integers=*/true);
+    const std::vector<float> out = Run(problem, problem.pixels);
+    for (size_t i = 0; i < count; ++i) {
+      for (size_t j = 0; j < table().panel; ++j) {
+        ASSERT_EQ(out[i * table().panel + j], Expected(problem, i, j).value)
+            << "count " << count << ", pixel " << i << ", channel " << j;
+      }
+    }
+  }
+}
+
+TEST_P(GemmTest, SumsOfFloatsAreClose) {
+  for (int trial = 0; trial < 40; ++trial) {
+    const Problem problem = MakeProblem(Size(1, 60), Size(1, 9), Size(1, 150), false);
+    const double tolerance = 0x1p-24 * std::sqrt(static_cast<double>(problem.depth() + 1)) * 4;
+    const std::vector<float> out = Run(problem, problem.pixels);
+    for (size_t i = 0; i < problem.pixels.size(); ++i) {
+      for (size_t j = 0; j < table().panel; ++j) {
+        const Reference expected = Expected(problem, i, j);
+        ASSERT_NEAR(out[i * table().panel + j], expected.value, tolerance * expected.magnitude);
+      }
+    }
+  }
+}
+
+TEST_P(GemmTest, BitsOfAPixelDoNotDependOnTheOthers) {
+  const size_t panel = table().panel;
+  const Problem problem = MakeProblem(60, 3, 37, false);
+  const std::vector<float> all = Run(problem, problem.pixels);
+  for (size_t i = 0; i < problem.pixels.size(); ++i) {
+    const std::vector<float> alone = Run(problem, {problem.pixels[i]});
+    ASSERT_EQ(FirstDifference(alone.data(), &all[i * panel], panel), panel) << "pixel " << i;
+  }
+  std::vector<size_t> order(problem.pixels.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  for (size_t count = 1; count <= order.size(); ++count) {
+    std::shuffle(order.begin(), order.end(), random_);
+    std::vector<const float*> subset;
+    for (size_t i = 0; i < count; ++i) subset.push_back(problem.pixels[order[i]]);
+    const std::vector<float> out = Run(problem, subset);
+    for (size_t i = 0; i < count; ++i) {
+      ASSERT_EQ(FirstDifference(&out[i * panel], &all[order[i] * panel], panel), panel)
+          << "pixel " << order[i] << " as number " << i << " of " << count;
+    }
+  }
+}
+
+TEST_P(GemmTest, WritesOnlyThePanelOfEachRow) {
+  const size_t panel = table().panel;
+  const size_t pitch = panel + 3;
+  for (size_t count : {size_t{1}, size_t{7}, table().max_rows, table().max_rows + 1, size_t{50}}) {
+    const Problem problem = MakeProblem(count, 2, 5, true);
+    const std::vector<float> expected = Run(problem, problem.pixels);
+    std::vector<float> out((count - 1) * pitch + panel + 3, -12345.0f);
+    RunTo(problem, problem.pixels, out.data(), pitch);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const size_t row = i / pitch;
+      const size_t column = i % pitch;
+      const bool written = row < count && column < panel;
+      ASSERT_EQ(out[i], written ? expected[row * panel + column] : -12345.0f) << i;
+    }
+  }
+}
+
+TEST_P(GemmTest, EmptySumIsTheBiasAndNoPixelWritesNothing) {
+  const size_t panel = table().panel;
+  Problem problem = MakeProblem(5, 2, 3, false);
+  problem.run_offset.clear();
+  const std::vector<float> out = Run(problem, problem.pixels);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(FirstDifference(&out[i * panel], problem.bias.data(), panel), panel);
+  }
+  EXPECT_TRUE(Run(problem, {}).empty());
+}
+
+DELTACNN_FOR_EVERY_TABLE(GemmTest);
+
+}  // namespace
+}  // namespace deltacnn::kernels

@@ -1,0 +1,71 @@
+// store_changed and accumulate.
+#include <cmath>
+
+#include "kernels/kernel_test.h"
+
+namespace deltacnn::kernels {
+namespace {
+
+class RowTest : public KernelTest {};
+
+TEST_P(RowTest, StoreChangedSeesEverySingleElement) {
+  for (size_t n = 0; n <= 70; ++n) {
+    const std::vector<float> old = Floats(n);
+    std::vector<float> dst = old;
+    EXPECT_FALSE(table().store_changed(dst.data(), old.data(), n));
+    EXPECT_EQ(FirstDifference(dst.data(), old.data(), n), n);
+    for (size_t i = 0; i < n; ++i) {
+      std::vector<float> src = old;
+      src[i] = FromBits(Bits(src[i]) ^ 1);
+      dst = old;
+      EXPECT_TRUE(table().store_changed(dst.data(), src.data(), n)) << i << " of " << n;
+      EXPECT_EQ(FirstDifference(dst.data(), src.data(), n), n) << i << " of " << n;
+    }
+  }
+}
+
+TEST_P(RowTest, StoreChangedCopiesAllAndWritesNothingBehind) {
+  for (size_t n = 0; n <= 70; ++n) {
+    const std::vector<float> src = Floats(n);
+    std::vector<float> dst(n + 20, 7.0f);
+    EXPECT_EQ(table().store_changed(dst.data(), src.data(), n), n > 0);
+    EXPECT_EQ(FirstDifference(dst.data(), src.data(), n), n);
+    for (size_t i = n; i < dst.size(); ++i) EXPECT_EQ(dst[i], 7.0f);
+  }
+}
+
+TEST_P(RowTest, StoreChangedComparesBitsNotValues) {
+  for (size_t n : {1, 5, 16, 40}) {
+    std::vector<float> dst(n, 0.0f);
+    const std::vector<float> negative_zero(n, -0.0f);
+    EXPECT_TRUE(table().store_changed(dst.data(), negative_zero.data(), n));
+    EXPECT_FALSE(table().store_changed(dst.data(), negative_zero.data(), n));
+    const std::vector<float> nan(n, FromBits(0x7FC00000));
+    const std::vector<float> other_nan(n, FromBits(0xFFC00001));
+    EXPECT_TRUE(table().store_changed(dst.data(), nan.data(), n));
+    EXPECT_FALSE(table().store_changed(dst.data(), nan.data(), n));
+    EXPECT_TRUE(table().store_changed(dst.data(), other_nan.data(), n));
+    EXPECT_EQ(FirstDifference(dst.data(), other_nan.data(), n), n);
+  }
+}
+
+TEST_P(RowTest, AccumulateAddsTheScaledRow) {
+  for (size_t n = 0; n <= 70; ++n) {
+    const std::vector<float> start = Floats(n + 20);
+    const std::vector<float> x = Floats(n);
+    std::vector<float> acc = start;
+    table().accumulate(acc.data(), x.data(), 0.3f, n);
+    for (size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(acc[i], start[i] + static_cast<double>(x[i]) * 0.3f, 1.2e-7) << i << " of " << n;
+      float alone = start[i];
+      table().accumulate(&alone, &x[i], 0.3f, 1);
+      EXPECT_EQ(Bits(alone), Bits(acc[i])) << i << " of " << n;
+    }
+    EXPECT_EQ(FirstDifference(&acc[n], &start[n], 20), 20u);
+  }
+}
+
+DELTACNN_FOR_EVERY_TABLE(RowTest);
+
+}  // namespace
+}  // namespace deltacnn::kernels
