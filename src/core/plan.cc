@@ -91,6 +91,7 @@ class Builder {
       const bool absent = id == kNoValue;
       context.outputs.push_back(absent ? nullptr : &state_.placements[static_cast<size_t>(id)]);
       if (!absent && step.output_mask < 0) {
+        step.value = id;
         step.output_mask = state_.masks[static_cast<size_t>(id)];
         step.grid = state_.placements[static_cast<size_t>(id)].grid;
         step.output = state_.placements[static_cast<size_t>(id)].shape;

@@ -18,6 +18,7 @@ struct PlanStep {
   std::string op;  // with its chain, for reports
   KernelPtr kernel;
   std::vector<int> input_masks;  // -1: absent or constant
+  ValueId value = kNoValue;      // the first output
   int output_mask = -1;          // -1 for the copies into row-major outputs
   Grid grid;
   Shape output;

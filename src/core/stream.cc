@@ -7,6 +7,7 @@
 #include "core/evaluate.h"
 #include "core/memory.h"
 #include "core/plan.h"
+#include "core/reach.h"
 #include "core/spans.h"
 #include "core/threads.h"
 
@@ -23,7 +24,8 @@ size_t Align(size_t size) { return (size + kScratchAlignment - 1) / kScratchAlig
 }  // namespace
 
 struct Stream::State {
-  State(std::shared_ptr<const Plan> plan_, int threads) : plan(std::move(plan_)), pool(threads) {}
+  State(std::shared_ptr<const Plan> plan_, const StreamOptions& options)
+      : plan(std::move(plan_)), pool(options.threads), policy(options.policy), reach(p(), policy) {}
 
   const PlanState& p() const { return plan->state(); }
   MaskView Mask(int index) const {
@@ -33,6 +35,7 @@ struct Stream::State {
   }
 
   bool Allocate();
+  void MeasureScale(size_t index);
   void RunStep(size_t index);
   void Compute(const PlanStep& step, size_t index, const MaskView& affected);
   Status RunDynamic();
@@ -42,6 +45,9 @@ struct Stream::State {
 
   std::shared_ptr<const Plan> plan;
   ThreadPool pool;
+  Policy policy;
+  Reach reach;
+  std::vector<float> cutoff;  // mean square, by step; from the last dense step
   Bytes memory;
   std::vector<std::byte*> buffers;
   mutable std::vector<uint64_t> mask_words;
@@ -93,6 +99,7 @@ bool Stream::State::Allocate() {
   scratch_stride = Align(plan_state.scratch_bytes + 1);
   scratch = AllocateZeroed(scratch_stride * static_cast<size_t>(pool.threads()));
   work.assign(plan_state.steps.size(), {});
+  cutoff.assign(plan_state.steps.size(), 0.0f);
   return scratch != nullptr;
 }
 
@@ -102,6 +109,7 @@ void Stream::State::RunStep(size_t index) {
   bool reached = dense;
   for (const int mask : step.input_masks)
     reached = reached || (mask >= 0 && mask_count[static_cast<size_t>(mask)] > 0);
+  reached = reached || reach.Owes(index);
   MaskView out = Mask(step.output_mask);
   const auto out_index = static_cast<size_t>(step.output_mask);
   if (!reached) {
@@ -124,6 +132,7 @@ void Stream::State::RunStep(size_t index) {
     for (const int mask : step.input_masks) step_masks.push_back(Mask(mask));
     out.Clear();
     step.kernel->Affected(step_masks, out);
+    if (reach.enabled()) reach.Limit(index, out);
   }
   if (!step.kernel->computes()) {
     mask_count[out_index] = out.Count();
@@ -143,6 +152,25 @@ void Stream::State::RunStep(size_t index) {
   }
   mask_count[out_index] = changes;
   work[index].changed = changes;
+  if (dense && policy.cutoff > 0 && step.kernel->takes_cutoff()) MeasureScale(index);
+}
+
+/// The mean square of a layer's values, over a part of its pixels, gives the size of what to ignore.
+void Stream::State::MeasureScale(size_t index) {
+  const PlanStep& step = p().steps[index];
+  const Placement& value = p().placements[static_cast<size_t>(step.value)];
+  constexpr int kSampled = 1000;
+  const int64_t every = std::max<int64_t>(value.grid.pixels() / kSampled, 1);
+  double sum = 0;
+  int64_t count = 0;
+  for (int64_t pixel = 0; pixel < value.grid.pixels(); pixel += every) {
+    const auto* data = reinterpret_cast<const float*>(buffers[static_cast<size_t>(value.buffer)]) +
+                       value.Offset(static_cast<int>(pixel / value.grid.cols), static_cast<int>(pixel % value.grid.cols));
+    for (int64_t c = 0; c < value.channels; ++c) sum += double{data[c]} * data[c];
+    count += value.channels;
+  }
+  const double mean = count == 0 ? 0 : sum / static_cast<double>(count);
+  cutoff[index] = static_cast<float>(mean * policy.cutoff * policy.cutoff);
 }
 
 void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& affected) {
@@ -164,7 +192,8 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     kernel.Compute({.spans = list.chunk(task),
                     .buffers = buffers.data(),
                     .scratch = scratch.get() + static_cast<size_t>(thread) * scratch_stride,
-                    .changed = changed.data()});
+                    .changed = changed.data(),
+                    .cutoff = dense ? 0.0f : cutoff[index]});
   };
   if (parallel) {
     pool.Run(list.chunks(), run);
@@ -210,7 +239,11 @@ Stream::~Stream() = default;
 Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOptions& options) {
   if (options.threads < 1 || options.threads > 1024)
     return Error{ErrorCode::kUsage, "threads: " + std::to_string(options.threads) + " is not in 1..1024"};
-  auto state = std::make_unique<State>(std::move(plan), options.threads);
+  const Policy& policy = options.policy;
+  if (!(policy.cutoff >= 0 && policy.cutoff <= 1) || policy.refresh < 1) {
+    return Error{ErrorCode::kUsage, "policy: cutoff must lie in 0..1 and refresh be at least 1"};
+  }
+  auto state = std::make_unique<State>(std::move(plan), options);
   if (!state->Allocate()) {
     return Error{ErrorCode::kLimit, "no memory for the " + std::to_string(state->p().state_bytes >> 20) +
                                         " MiB of a stream (a smaller input shape needs less)"};
@@ -295,6 +328,10 @@ Result<StepReport> Stream::Step() {
     changed += s.mask_count[mask];
   }
   report.input_changed = pixels == 0 ? 0 : static_cast<double>(changed) / static_cast<double>(pixels);
+  if (s.reach.enabled()) {
+    if (s.dense) s.reach.Forget();
+    s.reach.Begin(s.Mask(plan.inputs[0].mask));
+  }
   int64_t macs = 0;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     s.RunStep(i);

@@ -33,6 +33,7 @@ const Table* GetTable() {
       .binary = BinaryElements,
       .binary_scalar = BinaryUniform,
       .store_changed = StoreChanged,
+      .squared_distance = SquaredDistance,
       .accumulate = Accumulate,
   };
   return &table;
@@ -61,7 +62,8 @@ std::vector<const Table*> FindAvailable() {
   };
   std::vector<const Table*> available;
   for (const Target& target : targets) {
-    if ((HWY_TARGETS & HWY_SUPPORTED_TARGETS & target.bit) != 0) {
+    const bool usable = (HWY_TARGETS & HWY_SUPPORTED_TARGETS & target.bit) != 0;
+    if (usable && target.get_table != nullptr) {
       available.push_back(target.get_table());
     }
   }

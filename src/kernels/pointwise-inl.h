@@ -276,6 +276,22 @@ HWY_INLINE bool SameBits(V x, V y) {
   return hn::AllTrue(kU32, hn::Eq(hn::BitCast(kU32, x), hn::BitCast(kU32, y)));
 }
 
+float SquaredDistance(const float* a, const float* b, size_t n) {
+  const WholeVector whole;
+  V sum = hn::Zero(kF32);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const V d = hn::Sub(whole.Load(a + i), whole.Load(b + i));
+    sum = hn::MulAdd(d, d, sum);
+  }
+  if (i < n) {
+    const PartialVector rest(n - i);
+    const V d = hn::Sub(rest.Load(a + i), rest.Load(b + i));
+    sum = hn::MulAdd(d, d, sum);
+  }
+  return hn::GetLane(hn::SumOfLanes(kF32, sum));
+}
+
 bool StoreChanged(float* dst, const float* src, size_t n) {
   // Equal values need no store: an unchanged row costs no memory writes.
   const WholeVector whole;

@@ -50,6 +50,7 @@ class ConvBase : public Kernel {
   }
 
   int ChunkPixels() const override { return kChunk; }
+  bool takes_cutoff() const override { return true; }
 
  protected:
   /// Offset of a tap from the first pixel of the window.

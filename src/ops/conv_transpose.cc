@@ -129,6 +129,7 @@ class ConvTransposeKernel : public Kernel {
   }
 
   int ChunkPixels() const override { return kChunk; }
+  bool takes_cutoff() const override { return true; }
   size_t ScratchBytes() const override {
     return kChunk * (sizeof(float*) + sizeof(size_t)) + 3 * kChunk * kernels_.panel * sizeof(float);
   }

@@ -61,7 +61,9 @@ struct Work {
   std::span<const Span> spans;       // at most Kernel::ChunkPixels() pixels
   std::byte* const* buffers;         // of the stream
   std::byte* scratch;                // Kernel::ScratchBytes() bytes, aligned to 64, of this thread
-  uint8_t* changed;                  // one flag a listed pixel; set to 1 where an output bit changed
+  uint8_t* changed;                  // one flag a listed pixel; set to 1 where an output changed
+  // Mean square below which a change of a chain's result is not worth storing; 0: every bit counts.
+  float cutoff = 0;
 
   template <class T>
   T* Pixel(const Placement& value, int row, int col) const {
@@ -87,6 +89,8 @@ class Kernel {
   /// Most pixels of one Compute call.
   virtual int ChunkPixels() const { return 256; }
   virtual int64_t MacsPerPixel() const { return 0; }
+  /// True if Compute obeys Work::cutoff.
+  virtual bool takes_cutoff() const { return false; }
   virtual size_t WeightBytes() const { return 0; }
 };
 

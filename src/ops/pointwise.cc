@@ -40,6 +40,7 @@ class PointwiseKernel : public Kernel {
   }
 
   size_t ScratchBytes() const override { return 2 * kBlock * sizeof(float); }
+  bool takes_cutoff() const override { return true; }
 
  private:
   void Block(const Work& work, const Span& span, size_t channel, size_t width, float* x, float* saved) const {

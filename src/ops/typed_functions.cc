@@ -136,8 +136,7 @@ T Remainder(T a, T b) {
 /// The remainder with the sign of the divisor.
 template <class T>
 T FloorRemainder(T a, T b) {
-  if (b == 0) return 0;
-  const T r = Remainder(a, b);
+  const T r = b == 0 && std::is_integral_v<T> ? T{0} : Remainder(a, b);
   return static_cast<T>(r != 0 && (r < 0) != (b < 0) ? r + b : r);
 }
 
@@ -252,11 +251,9 @@ TypedFunction FindPower(DType base, DType exponent) {
 
 TypedFunction FindModulus(const Node& node, DType dtype) {
   const bool sign_of_dividend = node.Int("fmod", 0) != 0;
-  return VisitNumber(dtype, [&]<class T>(T) -> TypedFunction {
-    if (sign_of_dividend) return Map<T, T, T>([](T a, T b) { return Remainder(a, b); });
-    if constexpr (std::is_integral_v<T>)
-      return Map<T, T, T>([](T a, T b) { return FloorRemainder(a, b); });
-    return nullptr;
+  return VisitNumber(dtype, [&]<class T>(T) {
+    return sign_of_dividend ? Map<T, T, T>([](T a, T b) { return Remainder(a, b); })
+                            : Map<T, T, T>([](T a, T b) { return FloorRemainder(a, b); });
   });
 }
 

@@ -27,7 +27,7 @@ class NanodetDecoder final : public FamilyDecoder {
   /// `scores` and `boxes` name an output for each level; both are the same single output if all
   /// levels come in one.
   NanodetDecoder(const Preset& preset, const ModelFacts& facts, std::vector<GridLevel> grid,
-                 std::vector<int> scores, std::vector<int> boxes, int classes)
+                 const std::vector<int>& scores, const std::vector<int>& boxes, int classes)
       : max_detections_(preset.max_detections),
         // NanoDet-Plus, the one with four strides, counts from the corner of a cell.
         centre_(grid.size() == 4 ? 0.0F : 0.5F),
@@ -63,8 +63,8 @@ class NanodetDecoder final : public FamilyDecoder {
     for (int64_t cell = 0; cell < level.cells(); ++cell) {
       const BestClass best = FindBestClass(scores + cell * score_step, classes_);
       if (!(best.score >= conf)) continue;
-      const float x = (static_cast<float>(cell % level.width) + centre_) * stride;
-      const float y = (static_cast<float>(cell / level.width) + centre_) * stride;
+      const float x = (level.Column(cell) + centre_) * stride;
+      const float y = (level.Row(cell) + centre_) * stride;
       const float* box = boxes + cell * box_step;
       AddCandidate(
           {x - ExpectedBin(box) * stride, y - ExpectedBin(box + kBins) * stride,
@@ -105,7 +105,8 @@ class FastestdetDecoder final : public FamilyDecoder {
       const float score = std::pow(values[0], 0.6F) * std::pow(best.score, 0.4F);
       if (!(score >= conf)) continue;
       const float x = std::tanh(values[plane]) + static_cast<float>(cell % width_);
-      const float y = std::tanh(values[2 * plane]) + static_cast<float>(cell / width_);
+      const int64_t row = cell / width_;
+      const float y = std::tanh(values[2 * plane]) + static_cast<float>(row);
       AddCandidate(
           FromCentre(x / static_cast<float>(width_) * input_width,
                      y / static_cast<float>(height_) * input_height,
@@ -149,8 +150,8 @@ class YunetDecoder final : public FamilyDecoder {
         const float score = std::sqrt(classes[at] * objects[at]);
         if (!(score >= conf)) continue;
         const float* box = in[4 * i + 2].as<float>().data() + 4 * cell;
-        const auto x = static_cast<float>(cell % level.width);
-        const auto y = static_cast<float>(cell / level.width);
+        const float x = level.Column(cell);
+        const float y = level.Row(cell);
         AddCandidate(
             FromCentre((x + box[0]) * stride, (y + box[1]) * stride, std::exp(box[2]) * stride,
                        std::exp(box[3]) * stride, score, 0, level.first + cell),
@@ -173,9 +174,9 @@ class YunetDecoder final : public FamilyDecoder {
     const auto stride = static_cast<float>(level.stride);
     const float* points = in[4 * i + 3].as<float>().data() + 2 * kFacePoints * cell;
     for (int k = 0; k < kFacePoints; ++k) {
-      detection.keypoints.push_back(
-          {(points[2 * k] + static_cast<float>(cell % level.width)) * stride,
-           (points[2 * k + 1] + static_cast<float>(cell / level.width)) * stride, candidate.score});
+      detection.keypoints.push_back({(points[2 * k] + level.Column(cell)) * stride,
+                                     (points[2 * k + 1] + level.Row(cell)) * stride,
+                                     candidate.score});
     }
   }
 
@@ -213,8 +214,8 @@ std::optional<NanodetOutputs> FindNanodetOutputs(const ModelFacts& facts,
   return found;
 }
 
-std::vector<int> StridesOr(const Preset& preset, std::vector<int> usual) {
-  return preset.strides.empty() ? std::move(usual) : preset.strides;
+std::vector<int> StridesOr(const Preset& preset, const std::vector<int>& usual) {
+  return preset.strides.empty() ? usual : preset.strides;
 }
 
 }  // namespace
@@ -275,10 +276,10 @@ DecoderResult CreateYunet(const Preset& preset, const ModelFacts& facts) {
     const std::vector<int> boxes = FindRows(facts, level.cells(), 4);
     const std::vector<int> points = FindRows(facts, level.cells(), 2 * kFacePoints);
     if (scores.size() != 2 || boxes.size() != 1 || points.size() != 1) {
-      const std::string hw = std::to_string(level.cells());
-      return Misfit(preset, facts,
-                    "for stride " + std::to_string(level.stride) + " two score outputs [1," + hw +
-                        ",1], boxes [1," + hw + ",4] and key points [1," + hw + ",10]");
+      const std::string rows = "[1," + std::to_string(level.cells()) + ",";
+      std::string expected = "for stride " + std::to_string(level.stride) + " two score outputs ";
+      expected += rows + "1], boxes " + rows + "4] and key points " + rows + "10]";
+      return Misfit(preset, facts, expected);
     }
     outputs.insert(outputs.end(), {scores[0], scores[1], boxes[0], points[0]});
   }

@@ -99,8 +99,8 @@ class RetinafaceDecoder final : public FamilyDecoder {
     const int64_t within = row - level.first * kPriorsPerCell;
     const int64_t cell = within / kPriorsPerCell;
     const float smallest = 16.0F * static_cast<float>(int64_t{1} << (2 * i));
-    return {(static_cast<float>(cell % level.width) + 0.5F) * static_cast<float>(level.stride),
-            (static_cast<float>(cell / level.width) + 0.5F) * static_cast<float>(level.stride),
+    return {(level.Column(cell) + 0.5F) * static_cast<float>(level.stride),
+            (level.Row(cell) + 0.5F) * static_cast<float>(level.stride),
             within % kPriorsPerCell == 0 ? smallest : 2 * smallest};
   }
 

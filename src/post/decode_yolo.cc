@@ -174,8 +174,8 @@ class YoloxDecoder final : public YoloDecoder {
         const BestClass best = FindBestClass(row + 5, classes_);
         const float score = row[4] * best.score;
         if (!(score >= conf)) continue;
-        const auto x = static_cast<float>(cell % level.width);
-        const auto y = static_cast<float>(cell / level.width);
+        const float x = level.Column(cell);
+        const float y = level.Row(cell);
         AddCandidate(
             FromCentre((row[0] + x) * stride, (row[1] + y) * stride, std::exp(row[2]) * stride,
                        std::exp(row[3]) * stride, score, best.class_id, level.first + cell),

@@ -85,6 +85,11 @@ struct GridLevel {
   int64_t first;
 
   int64_t cells() const { return int64_t{width} * height; }
+  float Column(int64_t cell) const { return static_cast<float>(cell % width); }
+  float Row(int64_t cell) const {
+    const int64_t row = cell / width;
+    return static_cast<float>(row);
+  }
 };
 
 std::vector<GridLevel> MakeGrid(InputSize input, std::span<const int> strides);

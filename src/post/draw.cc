@@ -188,7 +188,7 @@ class Canvas {
   void Tint(int x, int y, const Colour& colour) {
     uint8_t* pixel = picture_.data + y * picture_.stride + ptrdiff_t{4} * x;
     const double bgr[] = {colour.blue, colour.green, colour.red};
-    for (int c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>(pixel[c] / 2 + bgr[c] * 127);
+    for (int c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>(0.5 * pixel[c] + 127 * bgr[c]);
   }
 
   void DrawMask(const Mask& mask, const Colour& colour) {

@@ -26,7 +26,7 @@ class ObjectReader {
       std::string list;
       for (const char* name : keys) {
         known = known || key == name;
-        list += (list.empty() ? "" : ", ") + std::string(name);
+        list.append(list.empty() ? "" : ", ").append(name);
       }
       if (!known) Fail("unknown key '" + key + "'; known are " + list);
     }

@@ -160,7 +160,7 @@ class Suggestion {
     if (count == 2 && Fits("ultraface")) return "ultraface";
     for (const TensorFacts& output : facts_.outputs) {
       if (output.shape.size() == 3 && output.shape[0] == 1 && (count == 1 || HasPrototypes())) {
-        const std::string yolo = FromRows(output.shape);
+        std::string yolo = FromRows(output.shape);
         if (!yolo.empty()) return yolo;
       }
     }

@@ -96,9 +96,10 @@ class UnaryTest : public KernelTest {
     std::vector<float> x = {0.0f, -0.0f, 0.5f, 1.5f, 2.5f, 0.49999997f, 8388607.5f, 16777216.0f};
     for (int i = -20 * 1024; i <= 20 * 1024; ++i) x.push_back(static_cast<float>(i) / 1024);
     for (int i = -1200; i <= 1200; ++i) x.push_back(static_cast<float>(i) / 10);
-    for (double magnitude = 1e-45; magnitude < 3e38; magnitude *= 1.01) {
-      x.push_back(static_cast<float>(magnitude));
-      x.push_back(static_cast<float>(-magnitude));
+    for (int i = -149 * 64; i < 128 * 64; ++i) {
+      const float magnitude = static_cast<float>(std::exp2(i / 64.0));
+      x.push_back(magnitude);
+      x.push_back(-magnitude);
     }
     for (int i = 0; i < 100000; ++i) {
       const float value = FromBits(random_());

@@ -1,0 +1,77 @@
+// The subcommands: what the command line may ask of each, and the function that does it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "deltacnn/result.h"
+
+namespace deltacnn::cli {
+
+/// How to load a model and make it ready to run.
+struct ModelArguments {
+  std::string path;
+  std::vector<std::string> shapes;  // "NAME=1x3x640x640"
+  std::string isa;                  // empty: the best of this machine
+  int threads = 1;                  // 0: one for each core
+};
+
+struct PolicyArguments {
+  std::string name = "balanced";
+  double tolerance = -1;  // levels of 255; below 0: the policy's own
+};
+
+struct InspectArguments {
+  ModelArguments model;
+  bool layers = false;
+  std::string json;  // file to write; empty: a table on stdout
+};
+
+struct InferArguments {
+  ModelArguments model;
+  std::vector<std::string> inputs;  // "NAME=FILE.npy"
+  std::string out;                  // folder
+};
+
+struct RunArguments {
+  ModelArguments model;
+  PolicyArguments policy;
+  std::string input;
+  std::string save;   // MP4 file; empty: none
+  std::string jsonl;  // file, or "-" for stdout; empty: none
+  bool heatmap = false;
+  std::string preset;   // empty: found
+  double conf = -1;     // below 0: the preset's
+  double iou = -1;      // below 0: the preset's
+  int64_t frames = -1;  // below 0: all
+};
+
+struct VerifyArguments {
+  ModelArguments model;
+  PolicyArguments policy;
+  std::string video;
+  std::string preset;
+  int64_t frames = -1;  // below 0: all
+  int64_t skip = 0;
+  std::string json;
+};
+
+struct BenchArguments {
+  ModelArguments model;
+  PolicyArguments policy;
+  std::string video;  // empty: synthetic input
+  std::vector<double> active = {1, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0};
+  double seconds = 3;  // of measuring, for each row
+  std::string json;
+};
+
+/// Each writes its results to stdout or the files named and its notes to stderr.
+Status Inspect(const InspectArguments& arguments);
+Status Infer(const InferArguments& arguments);
+Status Run(const RunArguments& arguments);
+Status Verify(const VerifyArguments& arguments);
+Status Bench(const BenchArguments& arguments);
+Status Tune();
+
+}  // namespace deltacnn::cli

@@ -1,0 +1,80 @@
+#include "loader.h"
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+namespace deltacnn::cli {
+namespace {
+
+/// Empty if `text` is not dimensions joined by 'x'.
+Shape ParseDimensions(std::string_view text) {
+  Shape shape;
+  while (true) {
+    int64_t dim = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), dim);
+    if (error != std::errc() || dim < 1) return {};
+    shape.push_back(dim);
+    text.remove_prefix(static_cast<size_t>(end - text.data()));
+    if (text.empty()) return shape;
+    if (text[0] != 'x' && text[0] != ',') return {};
+    text.remove_prefix(1);
+  }
+}
+
+}  // namespace
+
+Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& option) {
+  const size_t split = text.find('=');
+  if (split == std::string::npos || split == 0 || split + 1 == text.size())
+    return Error{ErrorCode::kUsage, option + ": '" + text + "' is not of the form NAME=VALUE"};
+  return KeyValue{text.substr(0, split), text.substr(split + 1)};
+}
+
+Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts) {
+  std::map<std::string, Shape> shapes;
+  for (const std::string& text : texts) {
+    const auto pair = ParseKeyValue(text, "--shape");
+    if (!pair.ok()) return pair.error();
+    Shape shape = ParseDimensions(pair->value);
+    if (shape.empty())
+      return Error{ErrorCode::kUsage, "--shape: '" + pair->value + "' is no shape such as 1x3x640x640"};
+    shapes[pair->key] = std::move(shape);
+  }
+  return shapes;
+}
+
+int ThreadCount(const ModelArguments& arguments) {
+  if (arguments.threads > 0) return arguments.threads;
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+Result<LoadedModel> LoadModel(const ModelArguments& arguments,
+                              std::map<std::string, Shape> shapes) {
+  auto given = ParseShapes(arguments.shapes);
+  if (!given.ok()) return given.error();
+  shapes.merge(*given);
+  auto model = Model::Load(arguments.path);
+  if (!model.ok()) return model.error();
+  PlanOptions options;
+  options.input_shapes = std::move(shapes);
+  options.isa = arguments.isa;
+  auto plan = Plan::Compile(**model, options);
+  if (!plan.ok()) return plan.error();
+  return LoadedModel{std::move(*model), std::move(*plan)};
+}
+
+ModelFacts FactsOf(const LoadedModel& loaded, const std::string& path) {
+  ModelFacts facts;
+  facts.path = path;
+  for (const TensorInfo& info : loaded.plan->inputs()) facts.inputs.push_back({info.name, info.shape});
+  for (const TensorInfo& info : loaded.plan->outputs())
+    facts.outputs.push_back({info.name, info.shape});
+  facts.metadata = loaded.model->metadata();
+  return facts;
+}
+
+}  // namespace deltacnn::cli

@@ -1,0 +1,42 @@
+// From the command line's model arguments to a plan with its preset.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "commands.h"
+#include "deltacnn/model.h"
+#include "deltacnn/post.h"
+#include "deltacnn/result.h"
+
+namespace deltacnn::cli {
+
+struct KeyValue {
+  std::string key;
+  std::string value;
+};
+
+/// Splits "NAME=VALUE" at the first "=".
+Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& option);
+
+/// "NAME=1x3x640x640" for each input; kUsage if malformed.
+Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts);
+
+/// Number of threads: 0 stands for one for each core.
+int ThreadCount(const ModelArguments& arguments);
+
+struct LoadedModel {
+  std::shared_ptr<const Model> model;
+  std::shared_ptr<const Plan> plan;
+};
+
+/// Reads, checks and plans the model. `shapes` go before those on the command line.
+Result<LoadedModel> LoadModel(const ModelArguments& arguments,
+                              std::map<std::string, Shape> shapes = {});
+
+/// What FindPreset and Decoder::Create want to know about a planned model.
+ModelFacts FactsOf(const LoadedModel& loaded, const std::string& path);
+
+}  // namespace deltacnn::cli

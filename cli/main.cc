@@ -1,0 +1,176 @@
+// The program: arguments in, exit code out. 0 done, 1 failed, 2 wrong usage or unsupported.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <new>
+#include <string>
+
+#include "commands.h"
+
+namespace deltacnn::cli {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kWrongUsage = 2;
+
+using Action = std::function<Status()>;
+
+int Fail(std::string message, int code) {
+  std::ranges::replace(message, '\n', ' ');
+  fmt::print(stderr, "deltacnn: {}\n", message);
+  return code;
+}
+
+int ExitCode(ErrorCode code) {
+  return code == ErrorCode::kUsage || code == ErrorCode::kUnsupported ? kWrongUsage : kFailed;
+}
+
+void AddModel(CLI::App& command, ModelArguments& model, bool runs = true) {
+  command.add_option("MODEL", model.path, "ONNX file")->required();
+  command.add_option("--shape", model.shapes, "Shape of an input, for those the model leaves open")
+      ->type_name("NAME=1x3x640x640");
+  command.add_option("--isa", model.isa, "Instruction set (default: the best of this machine)");
+  if (runs) {
+    command.add_option("--threads", model.threads, "Threads; 0: one for each core")
+        ->check(CLI::Range(0, 1024))
+        ->capture_default_str();
+  }
+}
+
+void AddPolicy(CLI::App& command, PolicyArguments& policy) {
+  command.add_option("--policy", policy.name, "exact, balanced, fast or a file of 'tune'")
+      ->capture_default_str();
+  command
+      .add_option("--tolerance", policy.tolerance,
+                  "Change of the picture that is ignored, in levels of 255")
+      ->check(CLI::Range(0.0, 255.0));
+}
+
+void AddInspect(CLI::App& app, InspectArguments& arguments, Action& action) {
+  CLI::App& command = *app.add_subcommand("inspect", "Describe a model and what it costs");
+  AddModel(command, arguments.model, false);
+  command.add_flag("--layers", arguments.layers, "List every layer");
+  command.add_option("--json", arguments.json, "Write the description to this file");
+  command.callback([&] { action = [&] { return Inspect(arguments); }; });
+}
+
+void AddInfer(CLI::App& app, InferArguments& arguments, Action& action) {
+  CLI::App& command = *app.add_subcommand("infer", "Run a model once on tensors");
+  AddModel(command, arguments.model);
+  command.add_option("--input", arguments.inputs, "A tensor for each input")
+      ->type_name("NAME=FILE.npy");
+  command.add_option("--out", arguments.out, "Folder for the outputs, one .npy each")->required();
+  command.callback([&] { action = [&] { return Infer(arguments); }; });
+}
+
+void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
+  CLI::App& command = *app.add_subcommand("run", "Run a model on a video");
+  AddModel(command, arguments.model);
+  command
+      .add_option("INPUT", arguments.input,
+                  "File, glob, folder of images, rtsp://..., /dev/videoN or - (standard input)")
+      ->required();
+  AddPolicy(command, arguments.policy);
+  command.add_option("--save", arguments.save, "Write the annotated video")->type_name("OUT.mp4");
+  command.add_option("--jsonl", arguments.jsonl, "Write one JSON object a frame; - for stdout");
+  command.add_flag("--heatmap", arguments.heatmap, "Show in the video what was recomputed");
+  command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
+  command.add_option("--conf", arguments.conf, "Lowest score")->check(CLI::Range(0.0, 1.0));
+  command.add_option("--iou", arguments.iou, "Overlap above which the worse box goes")
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--frames", arguments.frames, "Stop after so many frames")
+      ->check(CLI::PositiveNumber);
+  command.callback([&] { action = [&] { return Run(arguments); }; });
+}
+
+void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
+  CLI::App& command =
+      *app.add_subcommand("verify", "Compare incremental with dense runs, frame by frame");
+  AddModel(command, arguments.model);
+  command.add_option("VIDEO", arguments.video, "As INPUT of run")->required();
+  AddPolicy(command, arguments.policy);
+  command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
+  command.add_option("--frames", arguments.frames, "Stop after so many frames")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--skip", arguments.skip, "Leave out so many frames first")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--json", arguments.json, "Write the report to this file");
+  command.callback([&] { action = [&] { return Verify(arguments); }; });
+}
+
+void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
+  CLI::App& command = *app.add_subcommand("bench", "Time dense and incremental steps");
+  AddModel(command, arguments.model);
+  command.add_option("VIDEO", arguments.video, "As INPUT of run (default: synthetic changes)");
+  AddPolicy(command, arguments.policy);
+  command.add_option("--active", arguments.active, "Shares of the input that change")
+      ->delimiter(',')
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command.add_option("--seconds", arguments.seconds, "Time for each row")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--json", arguments.json, "Write the results to this file");
+  command.callback([&] { action = [&] { return Bench(arguments); }; });
+}
+
+void AddTune(CLI::App& app, Action& action) {
+  CLI::App& command = *app.add_subcommand("tune", "Pick a policy for a model (not built yet)");
+  command.allow_extras();
+  command.callback([&] { action = Tune; });
+}
+
+/// Results that did not reach stdout are a failure, unless the reader has seen enough and left.
+int Flush() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+  if (errno == EPIPE) return 0;
+  return Fail(std::string("standard output: ") + std::strerror(errno), kFailed);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Runs convolutional networks on video and recomputes only what changed.", "deltacnn");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", DELTACNN_VERSION);
+  InspectArguments inspect;
+  InferArguments infer;
+  RunArguments run;
+  VerifyArguments verify;
+  BenchArguments bench;
+  Action action;
+  AddInspect(app, inspect, action);
+  AddInfer(app, infer, action);
+  AddRun(app, run, action);
+  AddVerify(app, verify, action);
+  AddBench(app, bench, action);
+  AddTune(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    return Fail(std::string(error.what()) + "; see 'deltacnn --help'", kWrongUsage);
+  }
+  if (const Status status = action(); !status.ok())
+    return Fail(status.error().message, ExitCode(status.error().code));
+  return Flush();
+}
+
+}  // namespace
+}  // namespace deltacnn::cli
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves shows as a failed write
+  try {
+    return deltacnn::cli::Main(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return deltacnn::cli::Fail("out of memory; a smaller --shape needs less", 1);
+  } catch (const std::exception& error) {
+    return deltacnn::cli::Fail(error.what(), 1);
+  }
+}

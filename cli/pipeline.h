@@ -1,0 +1,62 @@
+// From frames to answers: the way that run, verify and bench have in common.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "commands.h"
+#include "deltacnn/post.h"
+#include "deltacnn/result.h"
+#include "deltacnn/stream.h"
+#include "deltacnn/video.h"
+#include "policy.h"
+
+namespace deltacnn::cli {
+
+/// A planned model, and how to feed and decode it.
+struct VisionModel {
+  std::shared_ptr<const Plan> plan;
+  ModelFacts facts;
+  Preset preset;
+};
+
+/// `preset` as in FindPreset. kUnsupported unless the model's one input is an image.
+Result<VisionModel> LoadVisionModel(const ModelArguments& arguments, const std::string& preset);
+
+/// Change detector, preprocessor, stream and decoder of one camera.
+class Pipeline {
+ public:
+  static Result<Pipeline> Create(const VisionModel& model, const RunPolicy& policy, int threads);
+
+  /// Finds out what changed and brings the network's input up to date. A discontinuity resets.
+  Status Feed(const FrameView& frame);
+  Result<StepReport> Step();
+  /// What the outputs of the last step mean, in pixels of the last frame. Without a decoder the
+  /// answer is of kind kNone.
+  Status Decode(float conf, float iou, Answer& answer);
+  /// Forgets all frames: what comes next is computed from its own pixels alone.
+  void Reset();
+
+  bool has_decoder() const { return decoder_.has_value(); }
+  const Stream& stream() const { return stream_; }
+  const BlockMap& changed() const { return changes_.changed(); }
+  double feed_ms() const { return feed_ms_; }
+  double step_ms() const { return step_ms_; }
+
+ private:
+  Pipeline(const VisionModel& model, const RunPolicy& policy, Stream stream);
+
+  ChangeDetector changes_;
+  Preprocessor preprocess_;
+  Stream stream_;
+  ImageTarget input_;
+  std::optional<Decoder> decoder_;
+  std::vector<TensorView> outputs_;
+  int frame_width_ = 0;
+  int frame_height_ = 0;
+  double feed_ms_ = 0;
+  double step_ms_ = 0;
+};
+
+}  // namespace deltacnn::cli

@@ -1,0 +1,231 @@
+// `deltacnn run`: video in, annotated video and JSON lines out.
+#include <fmt/core.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "annotated_video.h"
+#include "commands.h"
+#include "loader.h"
+#include "pipeline.h"
+#include "report.h"
+#include "terminal.h"
+
+namespace deltacnn::cli {
+namespace {
+
+/// A file, or stdout, that gets one line at a time.
+class LineSink {
+ public:
+  static Result<LineSink> Open(const std::string& path) {
+    std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
+    if (file == nullptr) return Failed(path);
+    return LineSink(path, file);
+  }
+
+  /// False when nobody reads any more.
+  Result<bool> Write(const std::string& line) {
+    if (std::fputs(line.c_str(), file_.get()) >= 0 && std::fputc('\n', file_.get()) != EOF &&
+        std::fflush(file_.get()) == 0) {
+      return true;
+    }
+    if (errno == EPIPE) return false;
+    return Failed(path_);
+  }
+
+ private:
+  struct Closer {
+    void operator()(std::FILE* file) const {
+      if (file != stdout) std::fclose(file);
+    }
+  };
+
+  LineSink(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
+  static Error Failed(const std::string& path) {
+    return {ErrorCode::kIo, fmt::format("--jsonl {}: {}", path, std::strerror(errno))};
+  }
+
+  std::string path_;
+  std::unique_ptr<std::FILE, Closer> file_;
+};
+
+struct Totals {
+  int64_t frames = 0;
+  int64_t dense = 0;
+  Samples work;
+  Samples changed;
+  Samples decode_ms;
+  Samples feed_ms;
+  Samples step_ms;
+};
+
+class Runner {
+ public:
+  Runner(const RunArguments& arguments, VisionModel model, VideoSource source, Pipeline pipeline)
+      : arguments_(arguments),
+        model_(std::move(model)),
+        source_(std::move(source)),
+        pipeline_(std::move(pipeline)) {}
+
+  Status OpenSinks();
+  Status Loop();
+  Status Close() { return video_ ? video_->Close() : Status(); }
+  void PrintSummary() const;
+
+ private:
+  /// One frame; false when the reader of the JSON lines has gone.
+  Result<bool> Process(const FrameView& frame);
+  void Count(const StepReport& report);
+
+  const RunArguments& arguments_;
+  VisionModel model_;
+  VideoSource source_;
+  Pipeline pipeline_;
+  std::optional<LineSink> lines_;
+  std::optional<AnnotatedVideo> video_;
+  Answer answer_;
+  Totals totals_;
+  bool reader_left_ = false;
+  Stopwatch watch_;
+};
+
+Status Runner::OpenSinks() {
+  if (!arguments_.jsonl.empty()) {
+    auto sink = LineSink::Open(arguments_.jsonl);
+    if (!sink.ok()) return sink.error();
+    lines_ = std::move(*sink);
+  }
+  if (!arguments_.save.empty()) {
+    video_.emplace(AnnotatedVideo::Options{.path = arguments_.save,
+                                           .fps = source_.info().fps,
+                                           .heatmap = arguments_.heatmap,
+                                           .threads = ThreadCount(arguments_.model)});
+  }
+  return {};
+}
+
+Status Runner::Loop() {
+  Progress progress;
+  while (totals_.frames != arguments_.frames && !Interrupted()) {
+    const auto frame = source_.Next();
+    if (!frame.ok()) return frame.error();
+    if (!*frame) break;
+    const auto more = Process(**frame);
+    if (!more.ok()) return more.error();
+    if (!*more) {
+      reader_left_ = true;
+      break;
+    }
+    if (progress.due()) {
+      const int64_t total = source_.info().frames;
+      progress.Show(fmt::format("frame {}{}  {:.1f}/s  work {}", totals_.frames,
+                                total > 0 ? fmt::format("/{}", total) : "",
+                                1e3 * static_cast<double>(totals_.frames) / watch_.ms(),
+                                FormatShare(totals_.work.Mean())));
+    }
+  }
+  return {};
+}
+
+Result<bool> Runner::Process(const FrameView& frame) {
+  DELTACNN_RETURN_IF_ERROR(pipeline_.Feed(frame));
+  const auto report = pipeline_.Step();
+  if (!report.ok()) return report.error();
+  const Preset& preset = model_.preset;
+  DELTACNN_RETURN_IF_ERROR(pipeline_.Decode(preset.conf, preset.iou, answer_));
+  if (video_) {
+    DELTACNN_RETURN_IF_ERROR(
+        video_->Write(frame, answer_, preset, pipeline_.changed(), *report));
+  }
+  bool more = true;
+  if (lines_) {
+    const FrameWork work{.macs_share = report->macs_share,
+                         .changed = report->input_changed,
+                         .step_ms = pipeline_.step_ms(),
+                         .dense = report->dense};
+    const auto written = lines_->Write(FrameJson(totals_.frames, frame.pts, answer_, preset, work,
+                                                 frame.width, frame.height));
+    if (!written.ok()) return written.error();
+    more = *written;
+  }
+  Count(*report);
+  return more;
+}
+
+void Runner::Count(const StepReport& report) {
+  ++totals_.frames;
+  if (report.dense) ++totals_.dense;
+  totals_.work.Add(report.macs_share);
+  totals_.changed.Add(report.input_changed);
+  totals_.decode_ms.Add(source_.stats().decode_ms);
+  totals_.feed_ms.Add(pipeline_.feed_ms());
+  totals_.step_ms.Add(pipeline_.step_ms());
+}
+
+void Runner::PrintSummary() const {
+  const double seconds = watch_.ms() / 1e3;
+  fmt::print(stderr, "{} frames in {:.1f} s: {:.1f} frames/s\n", totals_.frames, seconds,
+             static_cast<double>(totals_.frames) / seconds);
+  fmt::print(stderr, "work {} of dense runs ({} of {} frames dense), input changed {}\n",
+             FormatShare(totals_.work.Mean()), totals_.dense, totals_.frames,
+             FormatShare(totals_.changed.Mean()));
+  fmt::print(stderr, "medians: decode {:.2f} ms, preprocess {:.2f} ms, network {:.2f} ms\n",
+             totals_.decode_ms.Median(), totals_.feed_ms.Median(), totals_.step_ms.Median());
+  const VideoStats& stats = source_.stats();
+  if (stats.decode_errors > 0)
+    fmt::print(stderr, "{} damaged packets or pictures were skipped\n", stats.decode_errors);
+  if (stats.reconnects > 0) fmt::print(stderr, "{} reconnects\n", stats.reconnects);
+  if (Interrupted()) fmt::print(stderr, "interrupted: what was written so far is complete\n");
+  if (reader_left_) fmt::print(stderr, "stopped: nobody reads the JSON lines any more\n");
+  if (!arguments_.save.empty()) fmt::print(stderr, "video in {}\n", arguments_.save);
+}
+
+Status CheckArguments(const RunArguments& arguments) {
+  std::error_code error;
+  for (const std::string& output : {arguments.save, arguments.jsonl}) {
+    if (!output.empty() && std::filesystem::equivalent(output, arguments.input, error))
+      return Error{ErrorCode::kUsage, output + ": is the input; name another file to write"};
+  }
+  if (arguments.heatmap && arguments.save.empty())
+    return Error{ErrorCode::kUsage, "--heatmap draws into a video; give --save OUT.mp4 too"};
+  return {};
+}
+
+}  // namespace
+
+Status Run(const RunArguments& arguments) {
+  DELTACNN_RETURN_IF_ERROR(CheckArguments(arguments));
+  const auto policy = FindPolicy(arguments.policy);
+  if (!policy.ok()) return policy.error();
+  auto model = LoadVisionModel(arguments.model, arguments.preset);
+  if (!model.ok()) return model.error();
+  if (arguments.conf >= 0) model->preset.conf = static_cast<float>(arguments.conf);
+  if (arguments.iou >= 0) model->preset.iou = static_cast<float>(arguments.iou);
+  auto pipeline = Pipeline::Create(*model, *policy, ThreadCount(arguments.model));
+  if (!pipeline.ok()) return pipeline.error();
+  VideoOptions options;
+  options.stop = &Interrupted();
+  auto source = VideoSource::Open(arguments.input, options);
+  if (!source.ok()) return source.error();
+
+  Runner runner(arguments, std::move(*model), std::move(*source), std::move(*pipeline));
+  DELTACNN_RETURN_IF_ERROR(runner.OpenSinks());
+  fmt::print(stderr, "{}\n", policy->GivesUp());
+  if (arguments.save.empty() && arguments.jsonl.empty()) {
+    fmt::print(stderr,
+               "only the cost is measured: --save OUT.mp4 or --jsonl FILE keeps the answers\n");
+  }
+  const Status status = runner.Loop();
+  const Status closed = runner.Close();  // also after an error: keeps the frames so far
+  if (!status.ok()) return status;
+  if (closed.ok()) runner.PrintSummary();
+  return closed;
+}
+
+}  // namespace deltacnn::cli

@@ -1,0 +1,88 @@
+#include "core/reach.h"
+
+#include <algorithm>
+
+namespace deltacnn {
+namespace {
+
+/// Cell i of `cells` stands for its share of `inputs` pixels, widened by `reach` cells on both sides.
+WindowMap CellMap(int inputs, int cells, int reach) {
+  WindowMap map;
+  for (int64_t i = 0; i < cells; ++i) {
+    const int64_t first = std::max<int64_t>(i - reach, 0) * inputs / cells;
+    const int64_t last = ((i + 1 + reach) * inputs + cells - 1) / cells;
+    map.first.push_back(static_cast<int>(std::clamp<int64_t>(first, 0, inputs)));
+    map.last.push_back(static_cast<int>(std::clamp<int64_t>(last, 0, inputs)));
+  }
+  map.Invert(inputs);
+  return map;
+}
+
+}  // namespace
+
+Reach::Reach(const PlanState& plan, const Policy& policy)
+    : refresh_(std::max(policy.refresh, 1)),
+      resolution_of_(plan.steps.size(), -1),
+      owed_(plan.steps.size()),
+      owed_count_(plan.steps.size(), 0) {
+  if (policy.reach < 0 || plan.inputs.size() != 1 || plan.inputs[0].info.shape.size() != 4 ||
+      plan.inputs[0].info.shape[0] != 1) {
+    return;
+  }
+  enabled_ = true;
+  const Grid input = plan.mask_grids[static_cast<size_t>(plan.inputs[0].mask)];
+  band_.resize(input.words());
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const PlanStep& step = plan.steps[i];
+    // Values that are pictures; a grid of one row or column is a pooled or a flattened one.
+    if (step.output_mask < 0 || !step.kernel->computes() || step.output.size() != 4 ||
+        step.grid.rows < 2 || step.grid.cols < 2) {
+      continue;
+    }
+    const auto known = std::ranges::find(resolutions_, step.grid, &Resolution::grid);
+    resolution_of_[i] = static_cast<int>(known - resolutions_.begin());
+    if (known == resolutions_.end()) {
+      resolutions_.push_back({step.grid, CellMap(input.rows, step.grid.rows, policy.reach),
+                              CellMap(input.cols, step.grid.cols, policy.reach),
+                              std::vector<uint64_t>(step.grid.words()), false});
+    }
+    owed_[i].assign(step.grid.words(), 0);
+  }
+}
+
+void Reach::Begin(const MaskView& input) {
+  input_ = input;
+  std::copy_n(input.words, input.grid.words(), band_.begin());
+  const MaskView band{band_.data(), input.grid};
+  const int64_t turn = frame_++ % refresh_;
+  for (int64_t r = turn * input.grid.rows / refresh_; r < (turn + 1) * input.grid.rows / refresh_; ++r)
+    band.SetRange(static_cast<int>(r), 0, input.grid.cols);
+  for (Resolution& resolution : resolutions_) resolution.fresh = false;
+}
+
+void Reach::Limit(size_t index, const MaskView& affected) {
+  if (resolution_of_[index] < 0) return;
+  Resolution& resolution = resolutions_[static_cast<size_t>(resolution_of_[index])];
+  const MaskView allowed{resolution.allowed.data(), resolution.grid};
+  if (!resolution.fresh) {
+    allowed.Clear();
+    Affect({band_.data(), input_.grid}, resolution.rows, resolution.cols, 1, allowed);
+    resolution.fresh = true;
+  }
+  int64_t count = 0;
+  std::vector<uint64_t>& owed = owed_[index];
+  for (size_t w = 0; w < owed.size(); ++w) {
+    const uint64_t due = affected.words[w] | owed[w];
+    affected.words[w] = due & allowed.words[w];
+    owed[w] = due & ~allowed.words[w];
+    count += std::popcount(owed[w]);
+  }
+  owed_count_[index] = count;
+}
+
+void Reach::Forget() {
+  for (auto& owed : owed_) std::ranges::fill(owed, 0);
+  std::ranges::fill(owed_count_, 0);
+}
+
+}  // namespace deltacnn

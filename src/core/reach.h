@@ -1,0 +1,49 @@
+// The reach policy: where a layer may update, and what it still owes.
+#pragma once
+
+#include <vector>
+
+#include "core/plan.h"
+#include "deltacnn/stream.h"
+
+namespace deltacnn {
+
+/// Keeps, for every step of a plan, the pixels that a change reached but the policy left out. They are
+/// computed once something changes near them, or when the refreshing band comes by.
+class Reach {
+ public:
+  /// No effect (enabled() is false) unless the policy limits the reach and the plan has one image input.
+  Reach(const PlanState& plan, const Policy& policy);
+
+  bool enabled() const { return enabled_; }
+
+  /// Starts a step of the stream: `input` is the mask of the image input.
+  void Begin(const MaskView& input);
+  /// True if step `index` has left something out.
+  bool Owes(size_t index) const { return owed_count_[index] > 0; }
+  /// Cuts the affected pixels of a step down to those it may update, and adds those it owes there.
+  void Limit(size_t index, const MaskView& affected);
+  /// Everything has been computed: nothing is owed.
+  void Forget();
+
+ private:
+  /// Cells of one resolution, and the input pixels each of them stands for.
+  struct Resolution {
+    Grid grid;
+    WindowMap rows, cols;
+    std::vector<uint64_t> allowed;
+    bool fresh = false;  // `allowed` is that of the current step
+  };
+
+  bool enabled_ = false;
+  int refresh_ = 1;
+  int64_t frame_ = 0;
+  MaskView input_;
+  std::vector<uint64_t> band_;              // the input's changes and the refreshing band
+  std::vector<Resolution> resolutions_;
+  std::vector<int> resolution_of_;          // by step; -1: not limited
+  std::vector<std::vector<uint64_t>> owed_; // by step
+  std::vector<int64_t> owed_count_;
+};
+
+}  // namespace deltacnn
