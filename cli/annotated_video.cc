@@ -59,6 +59,13 @@ BgraPicture Canvas::picture() {
           .stride = ptrdiff_t{kBgraBytes} * target_.width};
 }
 
+Result<AnnotatedVideo> AnnotatedVideo::Create(const std::string& path, int width, int height,
+                                              const WriterOptions& options, bool heatmap) {
+  auto writer = VideoWriter::Create(path, width, height, options);
+  if (!writer.ok()) return writer.error();
+  return AnnotatedVideo(std::move(*writer), heatmap);
+}
+
 HeatMap AnnotatedVideo::HeatMapOf(const BlockMap& changed) {
   heat_cells_.clear();
   for (int row = 0; row < changed.rows; ++row)
@@ -75,25 +82,17 @@ HeatMap AnnotatedVideo::HeatMapOf(const BlockMap& changed) {
 
 Status AnnotatedVideo::Write(const FrameView& frame, const Answer& answer, const Preset& preset,
                              const BlockMap& changed, const StepReport& report) {
-  if (!writer_) {
-    auto writer = VideoWriter::Create(options_.path, frame.width, frame.height,
-                                      {.fps = options_.fps, .threads = options_.threads});
-    if (!writer.ok()) return writer.error();
-    writer_ = std::move(*writer);
-  }
   DELTACNN_RETURN_IF_ERROR(canvas_.Show(frame));
   AnnotateOptions annotate;
-  annotate.status_line = fmt::format("work {:.1f} %{}", 100 * report.macs_share,
-                                     report.dense ? " (dense)" : "");
-  if (options_.heatmap) annotate.heat_map = HeatMapOf(changed);
+  annotate.status_line =
+      fmt::format("work {:.1f} %{}", 100 * report.macs_share, report.dense ? " (dense)" : "");
+  if (heatmap_) annotate.heat_map = HeatMapOf(changed);
   const BgraPicture picture = canvas_.picture();
   DELTACNN_RETURN_IF_ERROR(Annotate(picture, answer, preset, annotate));
   FrameView view = FrameView::Packed(PixelFormat::kBgra32, picture.width, picture.height,
                                      picture.data, picture.stride);
   view.pts = frame.pts;
-  return writer_->Write(view);
+  return writer_.Write(view);
 }
-
-Status AnnotatedVideo::Close() { return writer_ ? writer_->Close() : Status(); }
 
 }  // namespace deltacnn::cli

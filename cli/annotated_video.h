@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,35 +29,31 @@ class Canvas {
   ChangeDetector changes_;
   Preprocessor convert_;
   ImageTarget target_;
-  std::vector<float> levels_;     // B, G, R
-  std::vector<uint64_t> marks_;   // pixels that changed
-  std::vector<uint8_t> clean_;    // the picture without drawings
+  std::vector<float> levels_;    // B, G, R
+  std::vector<uint64_t> marks_;  // pixels that changed
+  std::vector<uint8_t> clean_;   // the picture without drawings
   std::vector<uint8_t> drawn_on_;
 };
 
 class AnnotatedVideo {
  public:
-  struct Options {
-    std::string path;
-    double fps = 25;
-    bool heatmap = false;
-    int threads = 1;
-  };
+  static Result<AnnotatedVideo> Create(const std::string& path, int width, int height,
+                                       const WriterOptions& options, bool heatmap);
 
-  explicit AnnotatedVideo(Options options) : options_(std::move(options)) {}
-
-  /// `changed` are the blocks that the network was given anew. The first frame creates the file.
+  /// `changed` are the blocks that the network was given anew.
   Status Write(const FrameView& frame, const Answer& answer, const Preset& preset,
                const BlockMap& changed, const StepReport& report);
-  Status Close();
+  Status Close() { return writer_.Close(); }
 
  private:
+  AnnotatedVideo(VideoWriter writer, bool heatmap)
+      : writer_(std::move(writer)), heatmap_(heatmap) {}
   HeatMap HeatMapOf(const BlockMap& changed);
 
-  Options options_;
+  VideoWriter writer_;
+  bool heatmap_;
   Canvas canvas_;
   std::vector<uint8_t> heat_cells_;
-  std::optional<VideoWriter> writer_;
 };
 
 }  // namespace deltacnn::cli

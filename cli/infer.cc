@@ -57,7 +57,8 @@ Status Infer(const InferArguments& arguments) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) {
-    return Error{ErrorCode::kIo, arguments.out + ": cannot be made a folder (" + error.message() + ")"};
+    return Error{ErrorCode::kIo,
+                 arguments.out + ": cannot be made a folder (" + error.message() + ")"};
   }
   const auto& outputs = loaded->plan->outputs();
   for (size_t i = 0; i < outputs.size(); ++i)

@@ -27,7 +27,8 @@ Json OperatorCounts(const Graph& graph) {
   std::map<std::string, int64_t> counts;
   for (const Node& node : graph.nodes) ++counts[node.op];
   std::vector<std::pair<std::string, int64_t>> sorted(counts.begin(), counts.end());
-  std::ranges::stable_sort(sorted, std::ranges::greater(), &std::pair<std::string, int64_t>::second);
+  std::ranges::stable_sort(sorted, std::ranges::greater(),
+                           &std::pair<std::string, int64_t>::second);
   Json json = Json::object();
   for (const auto& [op, count] : sorted) json[op] = count;
   return json;
@@ -88,9 +89,8 @@ void PrintLayers(const Plan& plan) {
 Status ReportUnsupported(const InspectArguments& arguments, Json json,
                          const std::vector<Unsupported>& unsupported) {
   Json list = Json::array();
-  Error error{ErrorCode::kUnsupported,
-              fmt::format("{}: {} of its nodes cannot run", arguments.model.path,
-                          unsupported.size())};
+  Error error{ErrorCode::kUnsupported, fmt::format("{}: {} of its nodes cannot run",
+                                                   arguments.model.path, unsupported.size())};
   if (arguments.json != "-") {
     PrintModel(json);
     fmt::print("cannot run:\n");
@@ -98,8 +98,7 @@ Status ReportUnsupported(const InspectArguments& arguments, Json json,
   for (const Unsupported& node : unsupported) {
     if (node.code != ErrorCode::kUnsupported) error.code = node.code;
     list.push_back({{"node", node.node}, {"op", node.op}, {"reason", node.reason}});
-    if (arguments.json != "-")
-      fmt::print("  {} ({}): {}\n", node.node, node.op, node.reason);
+    if (arguments.json != "-") fmt::print("  {} ({}): {}\n", node.node, node.op, node.reason);
   }
   json["unsupported"] = std::move(list);
   if (!arguments.json.empty()) DELTACNN_RETURN_IF_ERROR(WriteJson(arguments.json, json));

@@ -41,7 +41,8 @@ Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>&
     if (!pair.ok()) return pair.error();
     Shape shape = ParseDimensions(pair->value);
     if (shape.empty())
-      return Error{ErrorCode::kUsage, "--shape: '" + pair->value + "' is no shape such as 1x3x640x640"};
+      return Error{ErrorCode::kUsage,
+                   "--shape: '" + pair->value + "' is no shape such as 1x3x640x640"};
     shapes[pair->key] = std::move(shape);
   }
   return shapes;
@@ -70,7 +71,8 @@ Result<LoadedModel> LoadModel(const ModelArguments& arguments,
 ModelFacts FactsOf(const LoadedModel& loaded, const std::string& path) {
   ModelFacts facts;
   facts.path = path;
-  for (const TensorInfo& info : loaded.plan->inputs()) facts.inputs.push_back({info.name, info.shape});
+  for (const TensorInfo& info : loaded.plan->inputs())
+    facts.inputs.push_back({info.name, info.shape});
   for (const TensorInfo& info : loaded.plan->outputs())
     facts.outputs.push_back({info.name, info.shape});
   facts.metadata = loaded.model->metadata();

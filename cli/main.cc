@@ -135,7 +135,8 @@ int Flush() {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Runs convolutional networks on video and recomputes only what changed.", "deltacnn");
+  CLI::App app("Runs convolutional networks on video and recomputes only what changed.",
+               "deltacnn");
   app.require_subcommand(1);
   app.set_version_flag("--version", DELTACNN_VERSION);
   InspectArguments inspect;

@@ -140,7 +140,8 @@ Result<Tensor> ReadNpy(const std::string& path) {
   const size_t start = version == 1 ? 10 : 12;
   size_t size = byte(8) | byte(9) << 8;
   if (version > 1) size |= byte(10) << 16 | byte(11) << 24;
-  if (size > kMaxHeader || size > text.size() - start) return Damaged(path, "the header is cut off");
+  if (size > kMaxHeader || size > text.size() - start)
+    return Damaged(path, "the header is cut off");
 
   const std::string_view content = text;
   const auto header = HeaderParser(content.substr(start, size)).Parse();
@@ -184,7 +185,8 @@ Status WriteNpy(const std::string& path, const TensorView& tensor) {
              static_cast<std::streamsize>(tensor.elements()) *
                  static_cast<std::streamsize>(SizeOf(tensor.dtype)));
   file.close();
-  if (!file) return Error{ErrorCode::kIo, path + ": cannot be written; is there space and a folder?"};
+  if (!file)
+    return Error{ErrorCode::kIo, path + ": cannot be written; is there space and a folder?"};
   return {};
 }
 

@@ -13,9 +13,7 @@ constexpr float kFastTolerance = 8;
 
 }  // namespace
 
-bool RunPolicy::exact() const {
-  return tolerance == 0 && layers.reach < 0 && layers.cutoff == 0;
-}
+bool RunPolicy::exact() const { return tolerance == 0 && layers.reach < 0 && layers.cutoff == 0; }
 
 std::string RunPolicy::GivesUp() const {
   std::string text = fmt::format("policy {} may give up ", name);
@@ -29,9 +27,9 @@ std::string RunPolicy::GivesUp() const {
                         100 * layers.cutoff);
   }
   if (layers.reach >= 0) {
-    text += fmt::format("{}effects farther than {} cells for up to {} frames",
-                        tolerance > 0 || layers.cutoff > 0 ? ", " : "", layers.reach,
-                        layers.refresh);
+    text +=
+        fmt::format("{}effects farther than {} cells for up to {} frames",
+                    tolerance > 0 || layers.cutoff > 0 ? ", " : "", layers.reach, layers.refresh);
   }
   return text + "; 'verify' measures it";
 }
@@ -50,8 +48,8 @@ Result<RunPolicy> FindPolicy(const PolicyArguments& arguments) {
                                                 ": policy files come with 'tune', which is not "
                                                 "built yet; name exact, balanced or fast"};
     }
-    return Error{ErrorCode::kUsage, "--policy " + policy.name +
-                                        ": neither exact, balanced or fast nor a file"};
+    return Error{ErrorCode::kUsage,
+                 "--policy " + policy.name + ": neither exact, balanced or fast nor a file"};
   }
   if (arguments.tolerance >= 0) {
     if (policy.name == "exact" && arguments.tolerance > 0)

@@ -25,9 +25,7 @@ std::string Scaled(double value, double step, const std::array<std::string_view,
 
 }  // namespace
 
-std::string FormatCount(double count) {
-  return Scaled(count, 1000, {"", " k", " M", " G", " T"});
-}
+std::string FormatCount(double count) { return Scaled(count, 1000, {"", " k", " M", " G", " T"}); }
 
 std::string FormatBytes(uint64_t bytes) {
   return Scaled(static_cast<double>(bytes), 1024, {" B", " KiB", " MiB", " GiB", " TiB"});
@@ -84,7 +82,8 @@ Status WriteJson(const std::string& path, const Json& json) {
   std::ofstream file(path);
   file << text;
   file.close();
-  if (!file) return Error{ErrorCode::kIo, path + ": cannot be written; is there space and a folder?"};
+  if (!file)
+    return Error{ErrorCode::kIo, path + ": cannot be written; is there space and a folder?"};
   return {};
 }
 

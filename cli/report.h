@@ -24,7 +24,7 @@ class Samples {
  public:
   void Add(double value) { values_.push_back(value); }
   size_t size() const { return values_.size(); }
-  double Mean() const;                    // 0 if empty, as the others
+  double Mean() const;  // 0 if empty, as the others
   double Median() const { return Quantile(0.5); }
   double Quantile(double share) const;  // linear between neighbours
 

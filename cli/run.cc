@@ -55,14 +55,17 @@ class LineSink {
   std::unique_ptr<std::FILE, Closer> file_;
 };
 
+/// Sums over all frames; a camera's run may last for months, so nothing is kept for each frame.
 struct Totals {
   int64_t frames = 0;
   int64_t dense = 0;
-  Samples work;
-  Samples changed;
-  Samples decode_ms;
-  Samples feed_ms;
-  Samples step_ms;
+  double work = 0;
+  double changed = 0;
+  double decode_ms = 0;
+  double feed_ms = 0;
+  double step_ms = 0;
+
+  double Mean(double sum) const { return frames == 0 ? 0 : sum / static_cast<double>(frames); }
 };
 
 class Runner {
@@ -102,10 +105,12 @@ Status Runner::OpenSinks() {
     lines_ = std::move(*sink);
   }
   if (!arguments_.save.empty()) {
-    video_.emplace(AnnotatedVideo::Options{.path = arguments_.save,
-                                           .fps = source_.info().fps,
-                                           .heatmap = arguments_.heatmap,
-                                           .threads = ThreadCount(arguments_.model)});
+    const VideoInfo& info = source_.info();
+    auto video = AnnotatedVideo::Create(arguments_.save, info.width, info.height,
+                                        {.fps = info.fps, .threads = ThreadCount(arguments_.model)},
+                                        arguments_.heatmap);
+    if (!video.ok()) return video.error();
+    video_ = std::move(*video);
   }
   return {};
 }
@@ -127,7 +132,7 @@ Status Runner::Loop() {
       progress.Show(fmt::format("frame {}{}  {:.1f}/s  work {}", totals_.frames,
                                 total > 0 ? fmt::format("/{}", total) : "",
                                 1e3 * static_cast<double>(totals_.frames) / watch_.ms(),
-                                FormatShare(totals_.work.Mean())));
+                                FormatShare(totals_.Mean(totals_.work))));
     }
   }
   return {};
@@ -140,8 +145,7 @@ Result<bool> Runner::Process(const FrameView& frame) {
   const Preset& preset = model_.preset;
   DELTACNN_RETURN_IF_ERROR(pipeline_.Decode(preset.conf, preset.iou, answer_));
   if (video_) {
-    DELTACNN_RETURN_IF_ERROR(
-        video_->Write(frame, answer_, preset, pipeline_.changed(), *report));
+    DELTACNN_RETURN_IF_ERROR(video_->Write(frame, answer_, preset, pipeline_.changed(), *report));
   }
   bool more = true;
   if (lines_) {
@@ -149,8 +153,8 @@ Result<bool> Runner::Process(const FrameView& frame) {
                          .changed = report->input_changed,
                          .step_ms = pipeline_.step_ms(),
                          .dense = report->dense};
-    const auto written = lines_->Write(FrameJson(totals_.frames, frame.pts, answer_, preset, work,
-                                                 frame.width, frame.height));
+    const auto written = lines_->Write(
+        FrameJson(totals_.frames, frame.pts, answer_, preset, work, frame.width, frame.height));
     if (!written.ok()) return written.error();
     more = *written;
   }
@@ -161,11 +165,11 @@ Result<bool> Runner::Process(const FrameView& frame) {
 void Runner::Count(const StepReport& report) {
   ++totals_.frames;
   if (report.dense) ++totals_.dense;
-  totals_.work.Add(report.macs_share);
-  totals_.changed.Add(report.input_changed);
-  totals_.decode_ms.Add(source_.stats().decode_ms);
-  totals_.feed_ms.Add(pipeline_.feed_ms());
-  totals_.step_ms.Add(pipeline_.step_ms());
+  totals_.work += report.macs_share;
+  totals_.changed += report.input_changed;
+  totals_.decode_ms += source_.stats().decode_ms;
+  totals_.feed_ms += pipeline_.feed_ms();
+  totals_.step_ms += pipeline_.step_ms();
 }
 
 void Runner::PrintSummary() const {
@@ -173,10 +177,11 @@ void Runner::PrintSummary() const {
   fmt::print(stderr, "{} frames in {:.1f} s: {:.1f} frames/s\n", totals_.frames, seconds,
              static_cast<double>(totals_.frames) / seconds);
   fmt::print(stderr, "work {} of dense runs ({} of {} frames dense), input changed {}\n",
-             FormatShare(totals_.work.Mean()), totals_.dense, totals_.frames,
-             FormatShare(totals_.changed.Mean()));
-  fmt::print(stderr, "medians: decode {:.2f} ms, preprocess {:.2f} ms, network {:.2f} ms\n",
-             totals_.decode_ms.Median(), totals_.feed_ms.Median(), totals_.step_ms.Median());
+             FormatShare(totals_.Mean(totals_.work)), totals_.dense, totals_.frames,
+             FormatShare(totals_.Mean(totals_.changed)));
+  fmt::print(stderr, "a frame: decode {:.2f} ms, preprocess {:.2f} ms, network {:.2f} ms\n",
+             totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms),
+             totals_.Mean(totals_.step_ms));
   const VideoStats& stats = source_.stats();
   if (stats.decode_errors > 0)
     fmt::print(stderr, "{} damaged packets or pictures were skipped\n", stats.decode_errors);

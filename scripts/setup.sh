@@ -8,7 +8,7 @@ build_packages=(
   g++ cmake ninja-build pkg-config
   libhwy-dev libprotozero-dev                                             # core
   libavformat-dev libavcodec-dev libavdevice-dev libavutil-dev libswscale-dev  # video
-  libcairo2-dev nlohmann-json3-dev libcli11-dev libfmt-dev                # answers, program
+  libcairo2-dev fonts-dejavu-core nlohmann-json3-dev libcli11-dev libfmt-dev    # answers, program
 )
 test_packages=(
   libgtest-dev ffmpeg python3-venv clang-14 clang-format-14

@@ -64,12 +64,13 @@ struct VideoStats {
   int64_t frames = 0;         // delivered
   int64_t decode_errors = 0;  // damaged packets, pictures and image files
   int64_t reconnects = 0;     // successful ones
-  double decode_ms =
-      0;  // decoding and, where needed, converting the last frame; no waiting for input
+  /// Decoding and, where needed, converting the last frame, without waiting for input.
+  double decode_ms = 0;
 };
 
 /// Decodes a file, a glob, a directory of images (sorted by name), "rtsp://...", "/dev/videoN" or
-/// "-" (standard input). Movable; used by one thread at a time.
+/// "-" (standard input). Movable; used by one thread at a time. Turns FFmpeg's log off for
+/// the whole process.
 class VideoSource {
  public:
   /// Waits for the first frame. kIo where the input cannot be read or holds no frame that can be

@@ -57,6 +57,10 @@ void WindowMap::Invert(int inputs) {
       reader_last[i] = std::max(reader_last[i], o + 1);
     }
   }
+  // Neighbours of a transposed convolution may be read by outputs in another order. Widened to be
+  // monotonic, the readers of a run are those from its first input's to its last one's.
+  for (int i = inputs - 1; i-- > 0;) reader_first[i] = std::min(reader_first[i], reader_first[i + 1]);
+  for (int i = 1; i < inputs; ++i) reader_last[i] = std::max(reader_last[i], reader_last[i - 1]);
 }
 
 WindowMap WindowMap::Window(int inputs, int outputs, int taps, int stride, int dilation, int pad) {
@@ -82,15 +86,9 @@ void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, in
     const int last = rows.reader_last[r % in_rows];
     if (first >= last) continue;
     ForEachRun(in.row(r), in.grid.cols, [&](int begin, int end) {
-      // Readers are monotonic, so a run of inputs is read by one run of outputs (or by a superset of
-      // them where a stride leaves inputs unread).
-      int from = out.grid.cols;
-      int to = 0;
-      for (int i = begin; i < end && from == out.grid.cols; ++i)
-        from = std::min(from, cols.reader_first[i]);
-      for (int i = end - 1; i >= begin && to == 0; --i) to = std::max(to, cols.reader_last[i]);
-      for (int o = first; o < last && from < to; ++o)
-        out.SetRange(image * out_rows + o, from, to);
+      const int from = cols.reader_first[begin];
+      const int to = cols.reader_last[end - 1];
+      for (int o = first; o < last; ++o) out.SetRange(image * out_rows + o, from, to);
     });
   }
 }

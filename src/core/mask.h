@@ -69,8 +69,9 @@ void ForEachRun(const uint64_t* words, int cols, Visit&& visit) {
   if (begin >= 0) visit(begin, cols);
 }
 
-/// The columns (or rows) a local operator connects: output o reads inputs [first[o], last[o]), and
-/// input i is read by outputs [reader_first[i], reader_last[i]). Both are monotonic.
+/// The columns (or rows) a local operator connects: output o reads no inputs but [first[o], last[o]),
+/// and input i is read by no outputs but [reader_first[i], reader_last[i]). Both ends of the latter
+/// are monotonic in i; it is empty for an input that nothing reads.
 struct WindowMap {
   std::vector<int> first, last;
   std::vector<int> reader_first, reader_last;

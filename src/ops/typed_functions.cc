@@ -136,8 +136,13 @@ T Remainder(T a, T b) {
 /// The remainder with the sign of the divisor.
 template <class T>
 T FloorRemainder(T a, T b) {
-  const T r = b == 0 && std::is_integral_v<T> ? T{0} : Remainder(a, b);
-  return static_cast<T>(r != 0 && (r < 0) != (b < 0) ? r + b : r);
+  if constexpr (std::is_integral_v<T>) {
+    if (b == 0) return 0;
+  }
+  const T r = Remainder(a, b);
+  if (r != 0) return static_cast<T>((r < 0) != (b < 0) ? r + b : r);
+  if constexpr (std::is_floating_point_v<T>) return std::copysign(r, b);
+  return r;
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-// store_changed and accumulate.
+// store_changed, squared_distance and accumulate.
 #include <cmath>
 
 #include "kernels/kernel_test.h"
@@ -46,6 +46,24 @@ TEST_P(RowTest, StoreChangedComparesBitsNotValues) {
     EXPECT_FALSE(table().store_changed(dst.data(), nan.data(), n));
     EXPECT_TRUE(table().store_changed(dst.data(), other_nan.data(), n));
     EXPECT_EQ(FirstDifference(dst.data(), other_nan.data(), n), n);
+  }
+}
+
+TEST_P(RowTest, SquaredDistanceSumsAllElements) {
+  for (size_t n = 0; n <= 70; ++n) {
+    const std::vector<float> integers = SmallIntegers(n);
+    const std::vector<float> others = SmallIntegers(n);
+    const std::vector<float> a = Floats(n);
+    const std::vector<float> b = Floats(n);
+    double exact = 0;
+    double expected = 0;
+    for (size_t i = 0; i < n; ++i) {
+      exact += (integers[i] - others[i]) * (integers[i] - others[i]);
+      expected += std::pow(static_cast<double>(a[i]) - b[i], 2);
+    }
+    EXPECT_EQ(table().squared_distance(integers.data(), others.data(), n), exact) << n;
+    EXPECT_NEAR(table().squared_distance(a.data(), b.data(), n), expected, 1e-6 * expected) << n;
+    EXPECT_EQ(table().squared_distance(a.data(), a.data(), n), 0.0f) << n;
   }
 }
 

@@ -24,15 +24,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from onnx.backend.test.loader import load_model_tests
+
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
-from onnx.backend.test.loader import load_model_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 RTOL = 1e-3
 ATOL = 1e-6
 TIMEOUT_SECONDS = 60
 SEVERAL = "(several nodes)"
+CROP = b"tf_crop_and_resize"  # a region of interest, which no network for video uses
 
 ELEMENT_TYPES = {
     TensorProto.FLOAT,
@@ -42,6 +44,8 @@ ELEMENT_TYPES = {
     TensorProto.INT64,
     TensorProto.BOOL,
 }
+# Conversions also know the types that nothing calculates with.
+CONVERTED_TYPES = ELEMENT_TYPES | {TensorProto.FLOAT16, TensorProto.DOUBLE}
 SPATIAL = {
     "AveragePool",
     "Conv",
@@ -113,9 +117,17 @@ def why_not_applicable(case: Case, operators: set[str]) -> str:
     values: list[ValueInfoProto] = [*model.graph.input, *model.graph.output]
     if not all(value.type.HasField("tensor_type") for value in values):
         return "sequence or optional type"
-    others = {TensorProto.DataType.Name(t) for t in element_types(model) if t not in ELEMENT_TYPES}
+    converts = all(node.op_type in {"Cast", "CastLike"} for node in model.graph.node)
+    known = CONVERTED_TYPES if converts else ELEMENT_TYPES
+    others = {TensorProto.DataType.Name(t) for t in element_types(model) if t not in known}
     if others:
         return f"element type {min(others).lower()}"
+    if any(
+        node.op_type == "Resize" and a.name == "coordinate_transformation_mode" and a.s == CROP
+        for node in model.graph.node
+        for a in node.attribute
+    ):
+        return "cropping Resize"
     if any(is_training(case, node) for node in model.graph.node):
         return "training mode"
     if any(has_three_spatial_axes(model, node) for node in model.graph.node):
@@ -174,6 +186,11 @@ def difference(got: np.ndarray, want: np.ndarray) -> str:
     return f"{bad.sum()} of {bad.size} elements, first at {at}: {got[at]} instead of {want[at]}"
 
 
+def to_array(value: np.ndarray | TensorProto) -> np.ndarray:
+    """A tensor of a case, in whichever form the case keeps it."""
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else np.asarray(value)
+
+
 def run_form(
     program: Path, model: ModelProto, inputs: Sequence[np.ndarray], wanted: Sequence[np.ndarray]
 ) -> str:
@@ -183,7 +200,7 @@ def run_form(
     except (RuntimeError, OSError) as error:
         return str(error)
     for value, want in zip(model.graph.output, wanted, strict=True):
-        wrong = difference(outputs[value.name], np.asarray(want))
+        wrong = difference(outputs[value.name], to_array(want))
         if wrong:
             return f"output '{value.name}': {wrong}"
     return ""
@@ -197,7 +214,7 @@ def run_case(program: Path, case: Case, operators: set[str]) -> Outcome:
     if reason:
         return Outcome(case.name, operator, "skipped", reason)
     for inputs, wanted in case.data_sets:
-        arrays = [np.asarray(array) for array in inputs]
+        arrays = [to_array(array) for array in inputs]
         forms = {"all inputs": case.model}
         if len(arrays) > 1:
             forms["constants"] = with_constants(case.model, arrays)

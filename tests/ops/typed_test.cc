@@ -298,8 +298,8 @@ TEST(Typed, ModFollowsEitherSign) {
   ExpectBinary<uint8_t>("Mod", {}, DType::kUint8, {200}, {7}, {4});
   ExpectBinary<float>("Mod", {{"fmod", int64_t{1}}}, DType::kFloat32, {5.5f, -5.5f}, {2, 2},
                       {1.5f, -1.5f});
-  ExpectBinary<float>("Mod", {}, DType::kFloat32, {5.5f, -5.5f, 5.5f}, {2, 2, -INFINITY},
-                      {1.5f, 0.5f, -INFINITY});
+  ExpectBinary<float>("Mod", {}, DType::kFloat32, {5.5f, -5.5f, 5.5f, 4}, {2, 2, -INFINITY, -2},
+                      {1.5f, 0.5f, -INFINITY, -0.0f});
 }
 
 template <class To>

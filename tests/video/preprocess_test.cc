@@ -56,7 +56,7 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 class Reference {
  public:
   Reference(const PreprocessOptions& options, const FrameView& frame, int width, int height)
-      : options_(options), frame_(frame), width_(width), height_(height) {
+      : options_(options), frame_(frame) {
     double rx = static_cast<double>(width) / frame.width;
     double ry = static_cast<double>(height) / frame.height;
     if (options.fit == Fit::kLetterbox) rx = ry = std::min(rx, ry);
@@ -125,8 +125,6 @@ class Reference {
 
   PreprocessOptions options_;
   FrameView frame_;
-  int width_;
-  int height_;
   double resized_width_ = 0;
   double resized_height_ = 0;
   double left_ = 0;

@@ -28,7 +28,7 @@ std::string FreePort() {
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof(address);
-  bind(probe, reinterpret_cast<sockaddr*>(&address), size);
+  EXPECT_EQ(bind(probe, reinterpret_cast<sockaddr*>(&address), size), 0);
   getsockname(probe, reinterpret_cast<sockaddr*>(&address), &size);
   close(probe);
   return std::to_string(ntohs(address.sin_port));
@@ -47,6 +47,7 @@ class Server {
         "/usr/bin/python3", DELTACNN_SOURCE_DIR "/tests/video/rtsp_server.py", "--port", port};
     words.insert(words.end(), options.begin(), options.end());
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
 
