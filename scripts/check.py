@@ -137,9 +137,7 @@ def fast(totals: Totals) -> None:
     """What every change must pass."""
     build(BUILD)
     ctest(totals, "C++ tests", BUILD)
-    script(
-        totals, "ONNX node tests", [PYTHON, "tests/onnx/node_tests.py", PROGRAM]
-    )
+    script(totals, "ONNX node tests", [PYTHON, "tests/onnx/node_tests.py", PROGRAM])
     script(totals, "models against ONNX Runtime", [PYTHON, "tests/models/compare_ort.py", PROGRAM])
     script(totals, "program", [PYTHON, "tests/cli/run.py", PROGRAM])
     command_passes(totals, "installed package", ["tests/package/check.sh", BUILD])
@@ -157,14 +155,24 @@ def long(totals: Totals) -> None:
         "-DDELTACNN_SANITIZE=address,undefined",
         "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
     )
-    ctest(totals, "C++ tests, address and undefined", sanitized, ASAN_OPTIONS="allocator_may_return_null=1")
+    ctest(
+        totals,
+        "C++ tests, address and undefined",
+        sanitized,
+        ASAN_OPTIONS="allocator_may_return_null=1",
+    )
     script(
         totals,
         "program, address and undefined",
         [PYTHON, "tests/cli/run.py", sanitized / "bin" / "deltacnn"],
     )
     threads = ROOT / "build-tsan"
-    build(threads, "-DDELTACNN_SANITIZE=thread", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DDELTACNN_VIDEO=OFF")
+    build(
+        threads,
+        "-DDELTACNN_SANITIZE=thread",
+        "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+        "-DDELTACNN_VIDEO=OFF",
+    )
     ctest(totals, "C++ tests, thread", threads)
     clang = ROOT / "build-clang"
     build(clang, "-DCMAKE_CXX_COMPILER=clang++-14")

@@ -81,7 +81,7 @@ class Chooser {
     layouts_.axes.push_back(axes);
     layouts_.halo.emplace_back();
     layouts_.in_memory.push_back(true);
-    uses_.push_back(1);
+    uses_.push_back(0);
     return graph_.AddValue(std::move(value));
   }
 
@@ -107,6 +107,7 @@ class Chooser {
   ValueId Relayout(ValueId id, AxisSet axes) {
     const auto [it, is_new] = copies_.try_emplace({id, axes}, kNoValue);
     if (is_new) it->second = Copy(id, axes);
+    ++uses_[static_cast<size_t>(it->second)];
     return it->second;
   }
 
@@ -115,13 +116,16 @@ class Chooser {
   void CopyUnplaceable(Node& node) {
     const size_t axis = ConcatAxis(node, ShapeOf(graph_, node.outputs[0]).size());
     const AxisSet axes = layouts_.axes[static_cast<size_t>(node.outputs[0])];
+    const bool along_pixels = HasAxis(axes, axis);
     for (ValueId& id : node.inputs) {
       const bool is_input = std::ranges::find(graph_.inputs, id) != graph_.inputs.end();
-      const bool shared = HasAxis(axes, axis) && uses_[static_cast<size_t>(id)] > 1;
+      const bool shared = along_pixels && uses_[static_cast<size_t>(id)] > 1;
       if (graph_.Constant(id) != nullptr || is_input || shared || !placed_.insert(id).second) {
         const bool constant = graph_.Constant(id) != nullptr;
         id = Copy(constant ? LaidOutConstant(id, axes) : id, axes);
         placed_.insert(id);
+      } else if (along_pixels) {  // later readers get a copy of their own
+        std::erase_if(copies_, [&](const auto& copy) { return copy.second == id; });
       }
     }
   }

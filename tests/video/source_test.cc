@@ -63,9 +63,9 @@ struct Coding {
   const char* encoder;
   const char* settings;  // of the encoder
   const char* file;
-  PixelFormat format;
   const char* raw_format;  // FFmpeg's name of `format`
-  bool exact;              // no conversion on the way
+  PixelFormat format;
+  bool exact;  // no conversion on the way
   ColorRange range;
 };
 
@@ -73,33 +73,33 @@ constexpr auto kLimited = ColorRange::kLimited;
 constexpr auto kFull = ColorRange::kFull;
 
 const Coding kCodings[] = {
-    {"libx264", "-pix_fmt yuv420p -bf 2", "a.mp4", PixelFormat::kI420, "yuv420p", true, kLimited},
-    {"libx264", "-pix_fmt yuvj420p", "a.mp4", PixelFormat::kI420, "yuvj420p", true, kFull},
-    {"libx264", "-pix_fmt yuv422p", "a.mkv", PixelFormat::kI422, "yuv422p", true, kLimited},
-    {"libx264", "-pix_fmt yuv444p -vf scale=161:97", "a.mp4", PixelFormat::kI444, "yuv444p", true,
+    {"libx264", "-pix_fmt yuv420p -bf 2", "a.mp4", "yuv420p", PixelFormat::kI420, true, kLimited},
+    {"libx264", "-pix_fmt yuvj420p", "a.mp4", "yuvj420p", PixelFormat::kI420, true, kFull},
+    {"libx264", "-pix_fmt yuv422p", "a.mkv", "yuv422p", PixelFormat::kI422, true, kLimited},
+    {"libx264", "-pix_fmt yuv444p -vf scale=161:97", "a.mp4", "yuv444p", PixelFormat::kI444, true,
      kLimited},
-    {"libx264", "-pix_fmt yuv420p10le", "a.mp4", PixelFormat::kI420, "yuv420p", false, kLimited},
-    {"mpeg4", "-q:v 3", "a.avi", PixelFormat::kI420, "yuv420p", true, kLimited},
-    {"mpeg2video", "-q:v 3", "a.ts", PixelFormat::kI420, "yuv420p", true, kLimited},
-    {"mjpeg", "-q:v 3 -pix_fmt yuvj422p", "a.avi", PixelFormat::kI422, "yuvj422p", true, kFull},
-    {"libx265", "-x265-params log-level=none -pix_fmt yuv420p", "a.mp4", PixelFormat::kI420,
-     "yuv420p", true, kLimited},
-    {"libvpx", "-b:v 400k -deadline realtime", "a.webm", PixelFormat::kI420, "yuv420p", true,
+    {"libx264", "-pix_fmt yuv420p10le", "a.mp4", "yuv420p", PixelFormat::kI420, false, kLimited},
+    {"mpeg4", "-q:v 3", "a.avi", "yuv420p", PixelFormat::kI420, true, kLimited},
+    {"mpeg2video", "-q:v 3", "a.ts", "yuv420p", PixelFormat::kI420, true, kLimited},
+    {"mjpeg", "-q:v 3 -pix_fmt yuvj422p", "a.avi", "yuvj422p", PixelFormat::kI422, true, kFull},
+    {"libx265", "-x265-params log-level=none -pix_fmt yuv420p", "a.mp4", "yuv420p",
+     PixelFormat::kI420, true, kLimited},
+    {"libvpx", "-b:v 400k -deadline realtime", "a.webm", "yuv420p", PixelFormat::kI420, true,
      kLimited},
-    {"libvpx-vp9", "-b:v 400k -deadline realtime -vf scale=161:97", "a.webm", PixelFormat::kI420,
-     "yuv420p", true, kLimited},
-    {"libsvtav1", "-preset 12 -svtav1-params enable-stat-report=0", "a.mp4", PixelFormat::kI420,
-     "yuv420p", true, kLimited},
-    {"ffv1", "-pix_fmt gray", "a.mkv", PixelFormat::kGray8, "gray", true, kFull},
-    {"ffv1", "-pix_fmt gray16le", "a.mkv", PixelFormat::kGray8, "gray", false, kFull},
-    {"ffv1", "-pix_fmt bgr0", "a.mkv", PixelFormat::kRgb24, "rgb24", true, kLimited},
-    {"ffv1", "-pix_fmt yuv420p -vf scale=161:97", "a.mkv", PixelFormat::kI420, "yuv420p", true,
+    {"libvpx-vp9", "-b:v 400k -deadline realtime -vf scale=161:97", "a.webm", "yuv420p",
+     PixelFormat::kI420, true, kLimited},
+    {"libsvtav1", "-preset 12 -svtav1-params enable-stat-report=0", "a.mp4", "yuv420p",
+     PixelFormat::kI420, true, kLimited},
+    {"ffv1", "-pix_fmt gray", "a.mkv", "gray", PixelFormat::kGray8, true, kFull},
+    {"ffv1", "-pix_fmt gray16le", "a.mkv", "gray", PixelFormat::kGray8, false, kFull},
+    {"ffv1", "-pix_fmt bgr0", "a.mkv", "rgb24", PixelFormat::kRgb24, true, kLimited},
+    {"ffv1", "-pix_fmt yuv420p -vf scale=161:97", "a.mkv", "yuv420p", PixelFormat::kI420, true,
      kLimited},
-    {"ffv1", "-pix_fmt yuv410p", "a.mkv", PixelFormat::kI444, "yuv444p", false, kLimited},
-    {"rawvideo", "-pix_fmt nv12", "a.nut", PixelFormat::kNv12, "nv12", true, kLimited},
-    {"rawvideo", "-pix_fmt yuyv422", "a.nut", PixelFormat::kI422, "yuv422p", true, kLimited},
-    {"rawvideo", "-pix_fmt bgr24", "a.nut", PixelFormat::kBgr24, "bgr24", true, kLimited},
-    {"gif", "", "a.gif", PixelFormat::kRgb24, "rgb24", true, kLimited},
+    {"ffv1", "-pix_fmt yuv410p", "a.mkv", "yuv444p", PixelFormat::kI444, false, kLimited},
+    {"rawvideo", "-pix_fmt nv12", "a.nut", "nv12", PixelFormat::kNv12, true, kLimited},
+    {"rawvideo", "-pix_fmt yuyv422", "a.nut", "yuv422p", PixelFormat::kI422, true, kLimited},
+    {"rawvideo", "-pix_fmt bgr24", "a.nut", "bgr24", PixelFormat::kBgr24, true, kLimited},
+    {"gif", "", "a.gif", "rgb24", PixelFormat::kRgb24, true, kLimited},
 };
 
 TEST(VideoSource, DecodesWhatFfmpegDecodes) {
@@ -110,8 +110,8 @@ TEST(VideoSource, DecodesWhatFfmpegDecodes) {
     const std::string clip = dir / coding.file;
     const std::string raw = dir / "reference.raw";
     SCOPED_TRACE(std::string(coding.encoder) + " " + coding.settings);
-    if (!Ffmpeg(std::string(kScene) + "-frames:v 9 -c:v " + coding.encoder + " " + coding.settings +
-                " " + clip)) {
+    const std::string encode = std::string("-frames:v 9 -c:v ") + coding.encoder + " ";
+    if (!Ffmpeg(kScene + encode + coding.settings + " " + clip)) {
       std::cout << "no encoder " << coding.encoder << ", not tried\n";
       continue;
     }
