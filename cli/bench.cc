@@ -20,10 +20,10 @@ constexpr size_t kFewestSteps = 3;
 
 struct Row {
   double active = 0;  // share of the input pixels that change in a step
-  Samples changed;
-  Samples macs_share;
-  Samples dense_ms;
-  Samples step_ms;
+  Samples changed = {};
+  Samples macs_share = {};
+  Samples dense_ms = {};
+  Samples step_ms = {};
 };
 
 /// Steps both streams once, in turns who comes first.
@@ -162,7 +162,8 @@ Result<std::vector<Row>> OnVideo(const BenchArguments& arguments, const VisionMo
     dense->Reset();
     DELTACNN_RETURN_IF_ERROR(dense->Feed(**frame));
     DELTACNN_RETURN_IF_ERROR(incremental->Feed(**frame));
-    DELTACNN_RETURN_IF_ERROR(StepBoth(*incremental, *dense, frames == 0 ? warm_up : row));
+    DELTACNN_RETURN_IF_ERROR(
+        StepBoth(incremental->stream(), dense->stream(), frames == 0 ? warm_up : row));
     if (progress.due()) progress.Show(fmt::format("frame {}", frames));
   }
   if (row.step_ms.size() == 0) {
@@ -224,6 +225,7 @@ Status Bench(const BenchArguments& arguments) {
   json["model"] = arguments.model.path;
   json["video"] = arguments.video.empty() ? Json(nullptr) : Json(arguments.video);
   fmt::print(stderr, "{}\n", policy->GivesUp());
+  if (Interrupted()) fmt::print(stderr, "interrupted: the results are those so far\n");
   if (arguments.json != "-") {
     Print(*rows);
     fmt::print("{} MACs, {} threads, {}, {} of weights, {} of state\n",

@@ -39,7 +39,9 @@ Status Infer(const InferArguments& arguments) {
   for (const auto& [name, tensor] : *tensors) shapes[name] = tensor.shape;
   auto loaded = LoadModel(arguments.model, std::move(shapes));
   if (!loaded.ok()) return loaded.error();
-  auto stream = Stream::Create(loaded->plan, {.threads = ThreadCount(arguments.model)});
+  StreamOptions options;
+  options.threads = ThreadCount(arguments.model);
+  auto stream = Stream::Create(loaded->plan, options);
   if (!stream.ok()) return stream.error();
 
   const auto& inputs = loaded->plan->inputs();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -19,6 +20,7 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
+constexpr int64_t kMostFrames = 1'000'000'000'000;
 
 using Action = std::function<Status()>;
 
@@ -86,7 +88,7 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
   command.add_option("--iou", arguments.iou, "Overlap above which the worse box goes")
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--frames", arguments.frames, "Stop after so many frames")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(int64_t{1}, kMostFrames));
   command.callback([&] { action = [&] { return Run(arguments); }; });
 }
 
@@ -98,9 +100,9 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
   AddPolicy(command, arguments.policy);
   command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
   command.add_option("--frames", arguments.frames, "Stop after so many frames")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(int64_t{1}, kMostFrames));
   command.add_option("--skip", arguments.skip, "Leave out so many frames first")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, kMostFrames));
   command.add_option("--json", arguments.json, "Write the report to this file");
   command.callback([&] { action = [&] { return Verify(arguments); }; });
 }
@@ -115,7 +117,7 @@ void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command.add_option("--seconds", arguments.seconds, "Time for each row")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(0.01, 3600.0))
       ->capture_default_str();
   command.add_option("--json", arguments.json, "Write the results to this file");
   command.callback([&] { action = [&] { return Bench(arguments); }; });

@@ -39,7 +39,7 @@ class Pipeline {
   void Reset();
 
   bool has_decoder() const { return decoder_.has_value(); }
-  const Stream& stream() const { return stream_; }
+  Stream& stream() { return stream_; }
   const BlockMap& changed() const { return changes_.changed(); }
   double feed_ms() const { return feed_ms_; }
   double step_ms() const { return step_ms_; }

@@ -13,7 +13,7 @@ namespace deltacnn::cli {
 struct RunPolicy {
   std::string name;
   float tolerance = 0;  // of the picture, levels of 255, as ChangeOptions
-  Policy layers;        // within the network
+  Policy layers = {};   // within the network
 
   bool exact() const;
   /// One line for the user.

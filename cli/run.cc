@@ -48,7 +48,9 @@ class LineSink {
 
   LineSink(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
   static Error Failed(const std::string& path) {
-    return {ErrorCode::kIo, fmt::format("--jsonl {}: {}", path, std::strerror(errno))};
+    return {ErrorCode::kIo,
+            fmt::format("--jsonl {}: cannot be written ({}); is there space and a folder?", path,
+                        std::strerror(errno))};
   }
 
   std::string path_;

@@ -196,7 +196,9 @@ Status Loop(const VerifyArguments& arguments, VideoSource& source, Verifier& ver
     if (progress.due())
       progress.Show(fmt::format("frame {}  work {}", number, FormatShare(verifier.macs_share())));
   }
-  if (verifier.frames() == 0) {
+  progress.Clear();
+  if (Interrupted()) fmt::print(stderr, "interrupted: the report covers the frames so far\n");
+  if (verifier.frames() == 0 && !Interrupted()) {
     return Error{ErrorCode::kUsage,
                  fmt::format("{}: has no frame after the {} that --skip leaves out",
                              arguments.video, arguments.skip)};
@@ -220,6 +222,7 @@ Status Verify(const VerifyArguments& arguments) {
   options.stop = &Interrupted();
   auto source = VideoSource::Open(arguments.video, options);
   if (!source.ok()) return source.error();
+  fmt::print(stderr, "{}\n", policy->GivesUp());
   Verifier verifier(*model, std::move(*incremental), std::move(*dense));
   DELTACNN_RETURN_IF_ERROR(Loop(arguments, *source, verifier));
 
@@ -232,7 +235,6 @@ Status Verify(const VerifyArguments& arguments) {
   json["model"] = arguments.model.path;
   json["video"] = arguments.video;
   json.update(verifier.Report());
-  fmt::print(stderr, "{}\n", policy->GivesUp());
   if (arguments.json != "-") Print(json);
   if (!arguments.json.empty()) DELTACNN_RETURN_IF_ERROR(WriteJson(arguments.json, json));
   if (policy->exact() && verifier.first_difference()) {

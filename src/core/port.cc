@@ -1,6 +1,6 @@
 #include "core/port.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "ops/move.h"
 
@@ -32,11 +32,18 @@ class ExportKernel : public Kernel {
   void Copy(const Work& work) const {
     T* target = reinterpret_cast<T*>(work.buffers[port_.buffer]);
     const size_t channels = port_.channel.size();
+    // Channel planes are far apart in the tensor: a few pixels at once fill whole cache lines of each.
+    constexpr int kPixels = 16;
     for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const T* source = work.Pixel<T>(value_, span.row, span.col + k);
-        T* pixel = target + port_.row[static_cast<size_t>(span.row)] + port_.col[static_cast<size_t>(span.col + k)];
-        for (size_t c = 0; c < channels; ++c) pixel[port_.channel[c]] = source[c];
+      T* row = target + port_.row[static_cast<size_t>(span.row)];
+      for (int begin = 0; begin < span.count; begin += kPixels) {
+        const int count = std::min(kPixels, span.count - begin);
+        const T* source = work.Pixel<T>(value_, span.row, span.col + begin);
+        const int64_t* col = port_.col.data() + span.col + begin;
+        for (size_t c = 0; c < channels; ++c) {
+          T* plane = row + port_.channel[c];
+          for (int k = 0; k < count; ++k) plane[col[k]] = source[k * value_.col_stride + static_cast<int64_t>(c)];
+        }
       }
     }
   }

@@ -110,7 +110,7 @@ Inference InferShapes(Graph& graph, bool fold) {
       constant = constant && graph.Constant(in) != nullptr;
     }
     const OpDef* op = node.domain.empty() ? FindOp(node.op) : nullptr;
-    if (op == nullptr) {
+    if (op == nullptr || op->internal) {
       const std::string domain = node.domain.empty() ? "" : " of domain '" + node.domain + "'";
       report({ErrorCode::kUnsupported, "operator" + domain + " is not supported"});
       set_outputs(Known::kNothing);

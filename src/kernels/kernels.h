@@ -2,7 +2,8 @@
 //
 // Bit stability: what a kernel computes for a pixel depends on that pixel's inputs only, never on
 // how many or which other pixels are computed in the same call, nor on their order. Every variant
-// (remainder sizes, vector tails) therefore uses the same operations in the same order.
+// (remainder sizes, vector tails) therefore uses the same operations in the same order. Which of several
+// different NaNs comes out is unspecified.
 #pragma once
 
 #include <cstddef>

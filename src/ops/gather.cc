@@ -30,7 +30,7 @@ Result<size_t> CheckInputs(InferContext& context) {
     return context.Invalid(std::string("indices are ") + NameOf(context.dtype(1)) +
                            " where int32 or int64 is needed");
   }
-  const auto axis = context.NormalisedAxis(context.node.Int("axis", 0), context.rank(0));
+  auto axis = context.NormalisedAxis(context.node.Int("axis", 0), context.rank(0));
   if (!axis) return axis;
   const int64_t dim = context.shape(0)[*axis];
   if (dim == 0 && ElementCount(context.shape(1)) != 0)

@@ -174,7 +174,8 @@ using KernelPtr = std::unique_ptr<Kernel>;
 
 /// An operator type. One row of ops.inc.
 struct OpDef {
-  std::string_view type;  // ONNX name, or an internal one that the passes make (see graph/lower.h)
+  std::string_view type;  // ONNX name, or that of an internal one
+  bool internal;          // made by the passes (see graph/lower.h); no model may name it
   Status (*infer)(InferContext& context);
   void (*layout)(LayoutContext& context);
   Result<KernelPtr> (*make)(const MakeContext& context);

@@ -10,14 +10,13 @@ namespace deltacnn {
   void Layout##family(LayoutContext&); \
   Result<KernelPtr> Make##family(const MakeContext&);
 #include "ops/ops.inc"
-#undef OP
 
 std::span<const OpDef> AllOps() {
-#define OP(type, family) OpDef{#type, Infer##family, Layout##family, Make##family},
+#define OP(type, family) OpDef{#type, false, Infer##family, Layout##family, Make##family},
+#define INTERNAL_OP(type, family) OpDef{#type, true, Infer##family, Layout##family, Make##family},
   static constexpr OpDef kOps[] = {
 #include "ops/ops.inc"
   };
-#undef OP
   return kOps;
 }
 

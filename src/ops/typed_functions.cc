@@ -23,6 +23,7 @@ struct Half {
 template <class Visit>
 TypedFunction VisitType(DType dtype, Visit&& visit) {
   switch (dtype) {
+    // NOLINTNEXTLINE(bugprone-branch-clone): the branches differ in type
     case DType::kFloat32:
       return visit(float());
     case DType::kFloat64:

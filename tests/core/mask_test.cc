@@ -179,6 +179,30 @@ TEST(Affect, ReachesExactlyTheOutputsThatReadAChangedPixel) {
   }
 }
 
+TEST(Affect, ReachesTheReadersWhateverTheirOrder) {
+  // As a transposed convolution with dilations has them: windows that go back and forth.
+  std::mt19937 rng(8);
+  for (int round = 0; round < 500; ++round) {
+    const int inputs = 1 + static_cast<int>(rng() % 70);
+    const int outputs = 1 + static_cast<int>(rng() % 70);
+    WindowMap rows = WindowMap::Window(1, 1, 1, 1, 1, 0);
+    WindowMap cols;
+    for (int o = 0; o < outputs; ++o) {
+      cols.first.push_back(static_cast<int>(rng() % static_cast<unsigned>(inputs)));
+      cols.last.push_back(std::min(inputs, cols.first.back() + static_cast<int>(rng() % 3)));
+    }
+    cols.Invert(inputs);
+    const Mask in({1, inputs}, 10, rng);
+    Mask out({1, outputs});
+    Affect(in.view, rows, cols, 1, out.view);
+    for (int o = 0; o < outputs; ++o) {
+      for (int i = cols.first[o]; i < cols.last[o]; ++i) {
+        ASSERT_TRUE(!in.at(0, i) || out.at(0, o)) << "output " << o << " reads input " << i;
+      }
+    }
+  }
+}
+
 TEST(SpanList, ListsTheSetPixelsInOrderInChunks) {
   std::mt19937 rng(6);
   for (int round = 0; round < 500; ++round) {

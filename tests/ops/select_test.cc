@@ -178,7 +178,7 @@ TEST(TopK, RejectsBadInputs) {
 struct NmsOptions {
   int64_t most = 5;
   float overlap = 0.4f;
-  std::optional<float> score;
+  std::optional<float> score = std::nullopt;
   bool center_point = false;
 };
 

@@ -110,14 +110,16 @@ TEST(VideoSource, DecodesWhatFfmpegDecodes) {
     const std::string clip = dir / coding.file;
     const std::string raw = dir / "reference.raw";
     SCOPED_TRACE(std::string(coding.encoder) + " " + coding.settings);
-    const std::string encode = std::string("-frames:v 9 -c:v ") + coding.encoder + " ";
-    if (!Ffmpeg(kScene + encode + coding.settings + " " + clip)) {
+    std::string encode = kScene;
+    encode.append("-frames:v 9 -c:v ").append(coding.encoder).append(" ");
+    if (!Ffmpeg(encode.append(coding.settings).append(" ").append(clip))) {
       std::cout << "no encoder " << coding.encoder << ", not tried\n";
       continue;
     }
     ++tried;
-    ASSERT_TRUE(Ffmpeg("-i " + clip + " -vsync passthrough -f rawvideo -pix_fmt " +
-                       coding.raw_format + " " + raw));
+    std::string decode = "-i " + clip;
+    decode.append(" -vsync passthrough -f rawvideo -pix_fmt ").append(coding.raw_format);
+    ASSERT_TRUE(Ffmpeg(decode.append(" ").append(raw)));
     const std::vector<uint8_t> reference = ReadBytes(raw);
     size_t position = 0;
     int largest = 0;

@@ -1,0 +1,243 @@
+"""run, verify and bench: clips in, answers and reports out."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import support
+from support import call
+
+FRAME_KEYS = {"frame", "pts", "objects", "work"}
+WORK_KEYS = {"macs_share", "changed", "step_ms", "dense"}
+VERIFY_KEYS = {
+    "frames", "policy", "threads", "isa", "model", "video", "max_abs_diff", "max_rel_diff",
+    "macs_share", "input_changed", "agreement", "dense_ms", "step_ms", "decode_ms",
+    "preprocess_ms", "state_bytes",
+}  # fmt: skip
+AGREEMENT_KEYS = {"objects", "recall50", "precision50", "recall75", "precision75"}
+
+
+def answers(text: str) -> list[dict]:
+    """The frames of JSON lines, without the times, which differ from run to run."""
+    frames = [json.loads(line) for line in text.splitlines()]
+    for frame in frames:
+        del frame["work"]["step_ms"]
+    return frames
+
+
+def test_run_writes_json_lines(detector: Path, clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    outcome = call("run", detector, clip, "--jsonl", path, "--conf", 0.2).good()
+    assert outcome.out == ""
+    assert "30 frames" in outcome.err
+    frames = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [frame["frame"] for frame in frames] == list(range(30))
+    assert [frame["work"]["dense"] for frame in frames] == [True] + 29 * [False]
+    assert frames[10]["pts"] == pytest.approx(1.0)
+    for frame in frames:
+        assert frame.keys() >= FRAME_KEYS
+        assert frame["work"].keys() == WORK_KEYS
+        assert frame["objects"]
+        for item in frame["objects"]:
+            assert item.keys() >= {"class", "label", "score", "xyxy"}
+            x1, y1, x2, y2 = item["xyxy"]
+            assert 0 <= x1 <= x2 <= 96
+            assert 0 <= y1 <= y2 <= 80
+            assert item["score"] >= 0.2
+    assert 0 < frames[5]["work"]["changed"] < 0.5
+    assert frames[5]["work"]["macs_share"] < 1
+
+
+def test_run_does_not_depend_on_threads(detector: Path, clip: Path) -> None:
+    def lines(*options: str | int) -> list[dict]:
+        return answers(call("run", detector, clip, "--jsonl", "-", *options).good().out)
+
+    one = lines()
+    assert lines("--threads", 2) == one
+    assert lines("--policy", "exact") == lines("--policy", "exact", "--threads", 0)
+    assert lines("--policy", "balanced", "--tolerance", 0)[1:] == lines("--policy", "exact")[1:]
+
+
+@pytest.mark.parametrize("options", [[], ["--heatmap", "--threads", "2"]])
+def test_run_saves_a_video(
+    detector: Path, clip: Path, tmp_path: Path, options: list[str]
+) -> None:
+    path = tmp_path / "out.mp4"
+    call("run", detector, clip, "--save", path, "--frames", 12, *options).good()
+    assert support.frame_count(path) == 12
+
+
+def test_run_draws_on_the_picture(image_filter: Path, clip: Path, tmp_path: Path) -> None:
+    """Without a decoder only the line of text at the bottom differs from the clip."""
+    saved = tmp_path / "out.mp4"
+    call("run", image_filter, clip, "--save", saved, "--frames", 3, "--shape", "x=1x3x64x64").good()
+    pictures = []
+    for path in (clip, saved):
+        command = ["ffmpeg", "-v", "error", "-i", str(path), "-vf", "select=eq(n\\,2)"]
+        command += ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
+        pictures.append(subprocess.run(command, capture_output=True, check=True).stdout)
+    original, drawn = pictures
+    assert len(original) == len(drawn) == 96 * 80
+    top = 96 * 40
+    error = sum(abs(a - b) for a, b in zip(original[:top], drawn[:top], strict=True)) / top
+    assert error < 6
+
+
+def test_run_without_a_sink_measures(image_filter: Path, clip: Path) -> None:
+    outcome = call("run", image_filter, clip, "--shape", "x=1x3x48x64", "--frames", 5).good()
+    assert outcome.out == ""
+    for text in ("--save", "--jsonl", "5 frames", "policy balanced"):
+        assert text in outcome.err
+
+
+def test_run_takes_images_and_standard_input(detector: Path, clip: Path, tmp_path: Path) -> None:
+    support.ffmpeg("-i", clip, "-frames:v", "4", tmp_path / "%02d.png")
+    out = call("run", detector, tmp_path, "--jsonl", "-").good().out
+    assert len(answers(out)) == 4
+    out = call("run", detector, "-", "--jsonl", "-", stdin=clip.read_bytes()).good().out
+    assert len(answers(out)) == 30
+
+
+def test_a_change_of_size_starts_afresh(detector: Path, clip: Path, tmp_path: Path) -> None:
+    support.ffmpeg("-i", clip, "-frames:v", "3", tmp_path / "a%02d.png")
+    support.ffmpeg("-i", clip, "-vf", "scale=128:96", "-frames:v", "3", tmp_path / "b%02d.png")
+    frames = answers(call("run", detector, tmp_path, "--jsonl", "-").good().out)
+    assert [frame["work"]["dense"] for frame in frames] == [True, False, False] * 2
+    report = json.loads(
+        call("verify", detector, tmp_path, "--policy", "exact", "--json", "-").good().out
+    )
+    assert report["max_abs_diff"] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_whole_files(
+    detector: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    saved, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    endless = ["ffmpeg", "-v", "quiet", "-re", *support.scene("96x80"), "-f", "matroska", "-"]
+    run = [support.program_path(), "run", detector, "-", "--save", saved, "--jsonl", lines]
+    with subprocess.Popen(endless, stdout=subprocess.PIPE) as camera:
+        with subprocess.Popen(run, stdin=camera.stdout, stderr=subprocess.PIPE, text=True) as job:
+            deadline = time.monotonic() + support.TIMEOUT_SECONDS
+            while not (lines.exists() and lines.read_text().count("\n") >= 8):
+                assert job.poll() is None, job.stderr and job.stderr.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            job.send_signal(number)
+            _, err = job.communicate(timeout=support.TIMEOUT_SECONDS)
+        camera.kill()
+    assert job.returncode == 0, err
+    assert "interrupted" in err
+    text = lines.read_text()
+    assert text.endswith("\n")
+    frames = answers(text)
+    assert len(frames) >= 8
+    assert support.frame_count(saved) == len(frames)
+
+
+def test_run_ends_when_nobody_reads(detector: Path, clip: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "out.mp4"
+    run = [support.program_path(), "run", detector, clip, "--jsonl", "-", "--save", saved]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert job.stderr is not None
+        json.loads(job.stdout.readline())
+        job.stdout.close()
+        err = job.stderr.read()
+        assert job.wait(timeout=support.TIMEOUT_SECONDS) == 0, err
+    assert 1 <= support.frame_count(saved) <= 30
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_exact_is_exact(
+    detector: Path, clip: Path, noisy_clip: Path, tmp_path: Path, threads: int
+) -> None:
+    for video, frames in ((clip, 30), (noisy_clip, 12)):
+        path = tmp_path / "report.json"
+        outcome = call(
+            "verify", detector, video, "--policy", "exact", "--threads", threads, "--json", path
+        ).good()
+        assert "nothing" in outcome.err
+        assert "max_abs_diff" in outcome.out
+        report = json.loads(path.read_text())
+        assert report.keys() >= VERIFY_KEYS
+        assert report["frames"] == frames
+        assert report["policy"] == "exact"
+        assert report["threads"] == threads
+        assert report["max_abs_diff"] == 0
+        assert report["max_rel_diff"] == 0
+        agreement = report["agreement"]
+        assert agreement.keys() >= AGREEMENT_KEYS
+        assert all(agreement[key] == 1 for key in AGREEMENT_KEYS - {"objects"})
+        assert set(report["dense_ms"]) == set(report["step_ms"]) == {"median", "p95"}
+        assert report["decode_ms"]["median"] > 0
+        assert report["preprocess_ms"]["median"] > 0
+        assert report["state_bytes"] > 0
+
+
+def test_verify_sees_what_a_policy_gives_up(detector: Path, noisy_clip: Path) -> None:
+    def verify(*options: str | int) -> dict:
+        return json.loads(call("verify", detector, noisy_clip, "--json", "-", *options).good().out)
+
+    exact = verify("--policy", "exact")
+    balanced = verify()
+    assert balanced["policy"] == "balanced"
+    assert exact["input_changed"] > 0.9 > balanced["input_changed"]
+    assert balanced["macs_share"] < exact["macs_share"]
+    assert balanced["max_abs_diff"] > 0
+    still = verify("--tolerance", 255)
+    assert still["input_changed"] == still["macs_share"] == 0
+    assert still["max_abs_diff"] > 0
+
+
+def test_verify_takes_a_part_of_the_clip(image_filter: Path, clip: Path) -> None:
+    options = ["--shape", "x=1x3x64x64", "--json", "-"]
+    out = call("verify", image_filter, clip, "--skip", 25, *options).good().out
+    report = json.loads(out)
+    assert report["frames"] == 5
+    assert report["agreement"] is None
+    out = call("verify", image_filter, clip, "--frames", 3, *options).good().out
+    assert json.loads(out)["frames"] == 3
+    assert "--skip" in call("verify", image_filter, clip, "--skip", 30).err
+
+
+def test_bench_times_synthetic_changes(detector: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    options = ["--seconds", 0.05, "--active", "1,0.25,0", "--json", path]
+    assert "speedup" in call("bench", detector, *options, "--policy", "exact").good().out
+    report = json.loads(path.read_text())
+    assert report.keys() >= {"rows", "macs", "state_bytes", "weights_bytes", "isa", "threads"}
+    assert [row["active"] for row in report["rows"]] == [1, 0.25, 0]
+    full, quarter, none = report["rows"]
+    for row in report["rows"]:
+        assert row.keys() >= {"active", "dense_ms", "step_ms", "speedup"}
+        assert row["dense_ms"] > 0
+        assert row["speedup"] == pytest.approx(row["dense_ms"] / row["step_ms"])
+    assert full["macs_share"] == 1
+    assert 0.25 <= quarter["macs_share"] < 1
+    assert none["macs_share"] == 0
+
+
+def test_bench_times_a_clip(detector: Path, clip: Path) -> None:
+    out = call("bench", detector, clip, "--seconds", 0.1, "--json", "-").good().out
+    (row,) = json.loads(out)["rows"]
+    assert 0 < row["active"] < 0.5
+    assert row["macs_share"] < 1
+
+
+@pytest.mark.parametrize("video", ["vtest_480x360.mp4", "webcam_asl_A.mkv"])
+@pytest.mark.parametrize("model", ["fastestdet_352", "ultraface_rfb_320"])
+def test_exact_is_exact_on_real_clips(model: str, video: str) -> None:
+    data = support.data_folder()
+    if not data.is_dir():
+        pytest.skip(f"no real models and clips in {data}; DELTACNN_DATA names another folder")
+    arguments = [data / "models" / f"{model}.onnx", data / "videos" / video]
+    options = ["--policy", "exact", "--frames", 12, "--threads", 2, "--json", "-"]
+    report = json.loads(call("verify", *arguments, *options).good().out)
+    assert report["max_abs_diff"] == 0
+    assert report["agreement"]["objects"] > 0

@@ -1,0 +1,416 @@
+// Streams: what they share and do not share, what they report, and what they must not do.
+#include "deltacnn/stream.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <thread>
+
+#include "graph_maker.h"
+
+namespace {
+std::atomic<int64_t> allocations{0};
+}  // namespace
+
+// Every allocation of this program counts, so that a test can ask for none. (Not inline: compilers
+// warn where they see that memory comes from malloc.)
+#define DELTACNN_HOOK [[gnu::noinline]]
+DELTACNN_HOOK void* operator new(size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+DELTACNN_HOOK void* operator new(size_t size, std::align_val_t alignment) {
+  ++allocations;
+  const auto align = static_cast<size_t>(alignment);
+  if (void* memory = std::aligned_alloc(align, (size / align + 1) * align)) return memory;
+  throw std::bad_alloc();
+}
+DELTACNN_HOOK void operator delete(void* memory) noexcept { std::free(memory); }
+DELTACNN_HOOK void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+DELTACNN_HOOK void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+DELTACNN_HOOK void operator delete(void* memory, size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
+#undef DELTACNN_HOOK
+
+namespace deltacnn::testing {
+namespace {
+
+std::shared_ptr<const Plan> PlanOf(const GraphMaker& maker) {
+  auto plan = Plan::Compile(Model(maker.graph));
+  EXPECT_TRUE(plan.ok()) << plan.error().message;
+  return plan.ok() ? *plan : nullptr;
+}
+
+Stream StreamOf(std::shared_ptr<const Plan> plan, int threads = 1) {
+  StreamOptions options;
+  options.threads = threads;
+  auto stream = Stream::Create(std::move(plan), options);
+  EXPECT_TRUE(stream.ok());
+  return std::move(stream).value();
+}
+
+StepReport StepWith(Stream& stream, const Tensor& input) {
+  EXPECT_TRUE(stream.SetInput(0, input).ok());
+  const auto report = stream.Step();
+  EXPECT_TRUE(report.ok());
+  return *report;
+}
+
+/// Stem, residual block with a squeeze-and-excite gate, two heads: 48x40 pixels, work for threads.
+GraphMaker ConvNet() {
+  std::mt19937 rng(1);
+  GraphMaker net;
+  net.most_elements = 1 << 20;
+  const ValueId image = net.Input("image", {1, 3, 48, 40});
+  const ValueId stem = net.Add("Relu", {net.Conv(rng, image, 24, 3, 1, 1)});
+  const ValueId down = net.Add("Relu", {net.Conv(rng, stem, 32, 3, 2, 1)});
+  const ValueId gate = net.Add("Sigmoid", {net.Conv(rng, net.Add("GlobalAveragePool", {down}), 32, 1)});
+  const ValueId block = net.Add("Add", {net.Add("Mul", {net.Conv(rng, down, 32, 3, 1, 1), gate}), down});
+  net.Output(net.Conv(rng, block, 10, 1));
+  net.Output(net.Add("Softmax", {net.Add("Flatten", {net.Add("GlobalMaxPool", {block})})}));
+  return net;
+}
+
+void ChangeBlock(Tensor& image, std::mt19937& rng) {
+  const int64_t height = image.shape[2];
+  const int64_t width = image.shape[3];
+  const auto top = static_cast<int64_t>(rng()) % height;
+  const auto left = static_cast<int64_t>(rng()) % width;
+  for (int64_t c = 0; c < image.shape[1]; ++c)
+    for (int64_t y = top; y < std::min(height, top + 6); ++y)
+      for (int64_t x = left; x < std::min(width, left + 7); ++x)
+        image.as<float>()[static_cast<size_t>((c * height + y) * width + x)] =
+            std::uniform_real_distribution<float>(-1, 1)(rng);
+}
+
+TEST(Stream, ThreadsDoNotChangeABit) {
+  const auto plan = PlanOf(ConvNet());
+  std::vector<Stream> streams;
+  for (const int threads : {1, 2, 3, 8}) streams.push_back(StreamOf(plan, threads));
+  std::mt19937 rng(2);
+  Tensor image = RandomTensor(rng, {1, 3, 48, 40});
+  for (int frame = 0; frame < 12; ++frame) {
+    for (Stream& stream : streams) StepWith(stream, image);
+    for (const Stream& stream : streams) {
+      EXPECT_EQ(OutputsOf(stream), OutputsOf(streams[0]));
+      for (size_t l = 0; l < stream.work().size(); ++l) {
+        EXPECT_EQ(stream.work()[l].computed, streams[0].work()[l].computed);
+        EXPECT_EQ(stream.work()[l].changed, streams[0].work()[l].changed);
+      }
+    }
+    ChangeBlock(image, rng);
+  }
+}
+
+TEST(Stream, RefusesAnImpossibleNumberOfThreads) {
+  const auto plan = PlanOf(ConvNet());
+  for (const int threads : {0, -1, 100'000}) {
+    StreamOptions options;
+    options.threads = threads;
+    EXPECT_FALSE(Stream::Create(plan, options).ok());
+  }
+}
+
+TEST(Stream, ManyShareAPlanAndNothingElse) {
+  const auto plan = PlanOf(ConvNet());
+  constexpr unsigned kStreams = 4;
+  std::vector<std::vector<std::vector<std::byte>>> alone(kStreams), together(kStreams);
+  const auto run = [&](unsigned s) {
+    Stream stream = StreamOf(plan, s % 2 == 0 ? 1 : 2);
+    std::mt19937 rng(10 + s);
+    Tensor image = RandomTensor(rng, {1, 3, 48, 40});
+    for (int frame = 0; frame < 10; ++frame) {
+      StepWith(stream, image);
+      ChangeBlock(image, rng);
+    }
+    return OutputsOf(stream);
+  };
+  for (unsigned s = 0; s < kStreams; ++s) alone[s] = run(s);
+  std::vector<std::thread> threads;
+  for (unsigned s = 0; s < kStreams; ++s) threads.emplace_back([&, s] { together[s] = run(s); });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(together, alone);
+}
+
+TEST(Stream, OutlivesTheHandleOfItsPlanAndMoves) {
+  auto plan = PlanOf(ConvNet());
+  Stream first = StreamOf(plan, 2);
+  Stream other = StreamOf(plan);
+  plan.reset();
+  std::mt19937 rng(3);
+  Tensor image = RandomTensor(rng, {1, 3, 48, 40});
+  StepWith(first, image);
+  const auto want = OutputsOf(first);
+  Stream moved = std::move(first);
+  EXPECT_EQ(OutputsOf(moved), want);
+  EXPECT_FALSE(StepWith(moved, image).dense);
+  other = std::move(moved);
+  ChangeBlock(image, rng);
+  EXPECT_FALSE(StepWith(other, image).dense);
+  EXPECT_NE(OutputsOf(other), want);
+}
+
+TEST(Stream, ResetMakesTheNextStepDense) {
+  Stream stream = StreamOf(PlanOf(ConvNet()));
+  std::mt19937 rng(4);
+  const Tensor image = RandomTensor(rng, {1, 3, 48, 40});
+  EXPECT_TRUE(StepWith(stream, image).dense);
+  const auto want = OutputsOf(stream);
+  EXPECT_FALSE(StepWith(stream, image).dense);
+  stream.Reset();
+  const StepReport report = StepWith(stream, image);
+  EXPECT_TRUE(report.dense);
+  EXPECT_EQ(report.macs_share, 1);
+  EXPECT_EQ(report.input_changed, 1);
+  EXPECT_EQ(OutputsOf(stream), want);
+}
+
+TEST(Stream, StepsWithoutAnyInputSeeZeros) {
+  const auto plan = PlanOf(ConvNet());
+  Stream fed = StreamOf(plan);
+  Stream unfed = StreamOf(plan);
+  StepWith(fed, Tensor(DType::kFloat32, {1, 3, 48, 40}));
+  EXPECT_TRUE(unfed.Step()->dense);
+  EXPECT_EQ(OutputsOf(unfed), OutputsOf(fed));
+}
+
+TEST(Stream, RefusesInputsThatDoNotFit) {
+  Stream stream = StreamOf(PlanOf(ConvNet()));
+  const Tensor image(DType::kFloat32, {1, 3, 48, 40});
+  EXPECT_FALSE(stream.SetInput(1, image).ok());
+  const auto wrong_shape = stream.SetInput(0, Tensor(DType::kFloat32, {1, 3, 40, 48}));
+  ASSERT_FALSE(wrong_shape.ok());
+  EXPECT_EQ(wrong_shape.error().code, ErrorCode::kUsage);
+  EXPECT_NE(wrong_shape.error().message.find("'image'"), std::string::npos);
+  EXPECT_NE(wrong_shape.error().message.find("[1,3,48,40]"), std::string::npos);
+  EXPECT_FALSE(stream.SetInput(0, Tensor(DType::kInt32, {1, 3, 48, 40})).ok());
+  EXPECT_FALSE(stream.SetInput(0, Tensor(DType::kFloat32, {1, 3, 48, 40, 1})).ok());
+  EXPECT_FALSE(stream.Image(1).ok());
+}
+
+/// An image of either order, a 1x1 convolution whose weights make every channel count.
+GraphMaker ImageNet(bool nhwc) {
+  std::mt19937 rng(5);
+  GraphMaker net;
+  const ValueId image = net.Input("image", nhwc ? Shape{1, 7, 70, 3} : Shape{1, 3, 7, 70});
+  const ValueId planes = nhwc ? net.Add("Transpose", {image}, {{"perm", IntList{0, 3, 1, 2}}}) : image;
+  net.Output(net.Conv(rng, planes, 4, 3, 1, 1));
+  return net;
+}
+
+TEST(Stream, ImageIsAWindowOntoTheInput) {
+  for (const bool nhwc : {false, true}) {
+    const auto plan = PlanOf(ImageNet(nhwc));
+    Stream written = StreamOf(plan);
+    Stream set = StreamOf(plan);
+    std::mt19937 rng(6);
+    Tensor tensor = RandomTensor(rng, plan->inputs()[0].shape);
+    StepWith(written, tensor);
+    StepWith(set, tensor);
+    const auto image = written.Image(0);
+    ASSERT_TRUE(image.ok());
+    EXPECT_EQ(image->height, 7);
+    EXPECT_EQ(image->width, 70);
+    EXPECT_EQ(image->channels, 3);
+    for (const auto& [y, x] : {std::pair{0, 0}, {6, 69}, {3, 64}}) {
+      for (int c = 0; c < 3; ++c) {
+        const float value = static_cast<float>(c) + 0.5f;
+        image->Pixel(y, x)[c * image->channel_stride] = value;
+        tensor.as<float>()[static_cast<size_t>(nhwc ? (y * 70 + x) * 3 + c : (c * 7 + y) * 70 + x)] = value;
+      }
+      image->Mark(y, x);
+    }
+    const auto report = written.Step();
+    ASSERT_TRUE(report.ok());
+    EXPECT_DOUBLE_EQ(report->input_changed, 3.0 / 490);
+    StepWith(set, tensor);
+    EXPECT_EQ(OutputsOf(written), OutputsOf(set));
+    EXPECT_EQ(written.Step()->input_changed, 0) << "the step clears the marks";
+  }
+}
+
+TEST(Stream, ImageIsForImagesOnly) {
+  for (const auto& [shape, dtype] : {std::pair{Shape{1, 8}, DType::kFloat32},
+                                     {Shape{2, 3, 8, 8}, DType::kFloat32},
+                                     {Shape{1, 3, 8, 8}, DType::kInt32}}) {
+    GraphMaker net;
+    net.Output(net.Add("Identity", {net.Input("x", shape, dtype)}));
+    Stream stream = StreamOf(PlanOf(net));
+    EXPECT_FALSE(stream.Image(0).ok()) << ToString(shape);
+  }
+}
+
+TEST(Stream, OutputsMayBeConstantsOrInputs) {
+  GraphMaker net;
+  const ValueId image = net.Input("image", {1, 2, 3, 4});
+  const ValueId vector = net.Input("vector", {5});
+  const ValueId constant = net.Constant(Floats({2}, {7, 8}));
+  net.Output(constant);
+  net.Output(image);
+  net.Output(net.Add("Shape", {image}));
+  net.Output(vector);
+  net.Output(net.Add("Add", {constant, constant}));
+  net.Output(image);
+  Stream stream = StreamOf(PlanOf(net));
+  std::mt19937 rng(7);
+  for (int frame = 0; frame < 3; ++frame) {
+    const Tensor pixels = RandomTensor(rng, {1, 2, 3, 4});
+    const Tensor values = RandomTensor(rng, {5});
+    ASSERT_TRUE(stream.SetInput(1, values).ok());
+    StepWith(stream, pixels);
+    EXPECT_EQ(BytesOf(stream.Output(0)), Floats({2}, {7, 8}).bytes);
+    EXPECT_EQ(BytesOf(stream.Output(1)), pixels.bytes);
+    EXPECT_EQ(BytesOf(stream.Output(2)), Ints({1, 2, 3, 4}).bytes);
+    EXPECT_EQ(BytesOf(stream.Output(3)), values.bytes);
+    EXPECT_EQ(BytesOf(stream.Output(4)), Floats({2}, {14, 16}).bytes);
+    EXPECT_EQ(BytesOf(stream.Output(5)), pixels.bytes);
+  }
+}
+
+TEST(Stream, OutputShapesMayDependOnTheData) {
+  GraphMaker net;
+  const ValueId scores = net.Input("scores", {1, 1, 3});
+  const ValueId boxes = net.Constant(Floats({1, 3, 4}, {0, 0, 1, 1, 0, 2, 1, 3, 0, 4, 1, 5}));
+  const ValueId kept = net.AddUnchecked(
+      "NonMaxSuppression", {boxes, scores, net.Constant(Ints({10})), net.Constant(Floats({1}, {0.5f})),
+                            net.Constant(Floats({1}, {0.5f}))})[0];
+  const ValueId twice = net.AddUnchecked("Concat", {kept, kept}, {{"axis", int64_t{0}}})[0];
+  net.Output(twice);
+  net.Output(net.Add("Relu", {scores}));
+  const auto plan = PlanOf(net);
+  ASSERT_NE(plan, nullptr);
+  Stream stream = StreamOf(plan);
+  const auto rows = [&](const std::vector<float>& values) {
+    StepWith(stream, Floats({1, 1, 3}, values));
+    const TensorView view = stream.Output(0);
+    EXPECT_EQ(view.shape[1], 3);
+    const auto elements = view.as<int64_t>();
+    IntList kept_boxes;
+    for (size_t i = 2; i < elements.size(); i += 3) kept_boxes.push_back(elements[i]);
+    return kept_boxes;
+  };
+  EXPECT_EQ(rows({0.9f, 0.1f, 0.8f}), (IntList{0, 2, 0, 2}));
+  EXPECT_EQ(rows({0, 0, 0}), IntList{});
+  EXPECT_EQ(rows({0.6f, 0.9f, 0.8f}), (IntList{1, 2, 0, 1, 2, 0}));
+  EXPECT_EQ(BytesOf(stream.Output(1)), Floats({1, 1, 3}, {0.6f, 0.9f, 0.8f}).bytes);
+}
+
+TEST(Stream, NothingChangedMeansNothingDone) {
+  Stream stream = StreamOf(PlanOf(ConvNet()), 2);
+  std::mt19937 rng(8);
+  const Tensor image = RandomTensor(rng, {1, 3, 48, 40});
+  StepWith(stream, image);
+  const auto want = OutputsOf(stream);
+  const StepReport report = StepWith(stream, image);
+  EXPECT_FALSE(report.dense);
+  EXPECT_EQ(report.macs_share, 0);
+  EXPECT_EQ(report.input_changed, 0);
+  for (const LayerWork& layer : stream.work()) {
+    EXPECT_EQ(layer.computed, 0);
+    EXPECT_EQ(layer.changed, 0);
+  }
+  EXPECT_EQ(OutputsOf(stream), want);
+}
+
+/// The work of the convolutions, in order.
+std::vector<LayerWork> ConvWork(const Stream& stream) {
+  std::vector<LayerWork> work;
+  const auto layers = stream.plan().layers();
+  for (size_t l = 0; l < layers.size(); ++l)
+    if (layers[l].op.starts_with("Conv")) work.push_back(stream.work()[l]);
+  return work;
+}
+
+TEST(WorkLog, CountsTheCellsThatAChangeReaches) {
+  std::mt19937 rng(9);
+  GraphMaker net;
+  const ValueId image = net.Input("image", {1, 3, 16, 16});
+  const ValueId a = net.Conv(rng, image, 8, 3, 1, 1);
+  const ValueId b = net.Conv(rng, a, 8, 3, 2, 1);
+  const ValueId c = net.Conv(rng, b, 4, 1);
+  net.Output(c);
+  Stream stream = StreamOf(PlanOf(net));
+  Tensor tensor = RandomTensor(rng, {1, 3, 16, 16});
+  const auto check = [&](const std::vector<int64_t>& want) {
+    const auto work = ConvWork(stream);
+    ASSERT_EQ(work.size(), want.size());
+    for (size_t l = 0; l < want.size(); ++l) {
+      EXPECT_EQ(work[l].computed, want[l]) << "layer " << l;
+      EXPECT_EQ(work[l].changed, want[l]) << "layer " << l;
+    }
+  };
+  EXPECT_EQ(stream.plan().macs(), 256 * 216 + 64 * 576 + 64 * 32);
+  StepWith(stream, tensor);
+  check({256, 64, 64});
+
+  const auto change = [&](int y, int x) {
+    tensor.as<float>()[static_cast<size_t>((16 + y) * 16 + x)] += 1;  // of one channel
+  };
+  change(5, 6);  // reaches rows 4-6 and columns 5-7, of which rows 2-3 and columns 2-4 are made
+  EXPECT_DOUBLE_EQ(StepWith(stream, tensor).macs_share,
+                   (9.0 * 216 + 6 * 576 + 6 * 32) / (256 * 216 + 64 * 576 + 64 * 32));
+  check({9, 6, 6});
+  change(0, 0);
+  EXPECT_DOUBLE_EQ(StepWith(stream, tensor).input_changed, 1.0 / 256);
+  check({4, 4, 4});
+  change(15, 15);
+  StepWith(stream, tensor);
+  check({4, 1, 1});
+  change(3, 3);
+  change(3, 12);
+  EXPECT_DOUBLE_EQ(StepWith(stream, tensor).input_changed, 2.0 / 256);
+  check({18, 10, 10});
+}
+
+TEST(WorkLog, ChangesThatALayerSwallowsGoNoFurther) {
+  GraphMaker net;
+  const ValueId image = net.Input("image", {1, 1, 8, 8});
+  const ValueId one = net.Constant(Floats({1, 1, 1, 1}, {1}));
+  const ValueId a = net.Add("Conv", {image, one, net.Constant(Floats({1}, {-10}))});
+  const ValueId b = net.Add("Conv", {net.Add("Relu", {a}), one});
+  net.Output(b);
+  Stream stream = StreamOf(PlanOf(net));
+  Tensor tensor(DType::kFloat32, {1, 1, 8, 8});
+  StepWith(stream, tensor);
+  tensor.as<float>()[20] = 5;  // still negative before the Relu
+  StepWith(stream, tensor);
+  EXPECT_EQ(ConvWork(stream)[0].computed, 1);
+  EXPECT_EQ(ConvWork(stream)[0].changed, 0);
+  EXPECT_EQ(ConvWork(stream)[1].computed, 0);
+  tensor.as<float>()[20] = 15;
+  StepWith(stream, tensor);
+  EXPECT_EQ(ConvWork(stream)[0].changed, 1);
+  EXPECT_EQ(ConvWork(stream)[1].computed, 1);
+  EXPECT_EQ(stream.Output(0).as<float>()[20], 5);
+}
+
+TEST(Stream, AllocatesNothingAfterTheFirstStep) {
+  for (const int threads : {1, 3}) {
+    Stream stream = StreamOf(PlanOf(ConvNet()), threads);
+    std::mt19937 rng(10);
+    Tensor image = RandomTensor(rng, {1, 3, 48, 40});
+    StepWith(stream, image);
+    const int64_t before = allocations;
+    for (int step = 0; step < 200; ++step) {
+      switch (rng() % 4) {
+        case 0:
+          break;
+        case 1:
+          image.as<float>()[rng() % 5760] += 1;
+          break;
+        case 2:
+          ChangeBlock(image, rng);
+          break;
+        default:
+          for (float& value : image.as<float>()) value = -value;
+      }
+      if (!stream.SetInput(0, image).ok() || !stream.Step().ok()) FAIL();
+    }
+    EXPECT_EQ(allocations - before, 0) << threads << " threads";
+  }
+}
+
+}  // namespace
+}  // namespace deltacnn::testing
