@@ -33,6 +33,26 @@ bool WithinLimits(const Graph& graph, const Node& node) {
   });
 }
 
+/// Every node gets a first output, wanted or not, and outputs lose the shapes that the file claims.
+void PrepareOutputs(Graph& graph) {
+  for (Node& node : graph.nodes) {
+    if (node.outputs.empty()) node.outputs.push_back(kNoValue);
+    if (node.outputs[0] == kNoValue) {
+      Value unread;
+      unread.name = node.name + ".unread";
+      node.outputs[0] = graph.AddValue(std::move(unread));
+    }
+    for (const ValueId out : node.outputs)
+      if (out != kNoValue) graph.values[static_cast<size_t>(out)].shape.reset();
+  }
+}
+
+bool AllShapesKnown(const Graph& graph, const Node& node) {
+  return std::ranges::all_of(node.outputs, [&](ValueId id) {
+    return id == kNoValue || graph.values[static_cast<size_t>(id)].shape.has_value();
+  });
+}
+
 }  // namespace
 
 Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) {
@@ -59,7 +79,7 @@ Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) 
     if (given != shapes.end()) {
       bool fits = given->second.size() == shape.size();
       for (size_t d = 0; fits && d < shape.size(); ++d)
-        fits = given->second[d] > 0 && (shape[d] < 0 || shape[d] == given->second[d]);
+        fits = given->second[d] >= 0 && (shape[d] < 0 || shape[d] == given->second[d]);
       if (!fits) {
         return Error{ErrorCode::kUsage, "shape " + ToString(given->second) + " does not fit input '" +
                                             value.name + "' of shape " + ToString(shape)};
@@ -85,6 +105,7 @@ Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) 
 }
 
 Inference InferShapes(Graph& graph, bool fold) {
+  PrepareOutputs(graph);
   Inference result;
   result.dynamic.assign(graph.nodes.size(), false);
   std::vector<Known> known(graph.values.size(), Known::kStatic);
@@ -126,6 +147,11 @@ Inference InferShapes(Graph& graph, bool fold) {
       result.dynamic[n] = context.data_dependent();
       set_outputs(context.data_dependent() ? Known::kDynamic : Known::kNothing);
       if (!context.data_dependent()) report(status.error());
+      continue;
+    }
+    if (!AllShapesKnown(graph, node)) {
+      report({ErrorCode::kInvalidModel, "it has more outputs than the operator"});
+      set_outputs(Known::kNothing);
       continue;
     }
     if (!WithinLimits(graph, node)) {

@@ -255,8 +255,6 @@ Status InferMove(InferContext& context) {
   if (context.node.inputs.empty() || !context.Has(0))
     return context.Invalid("its input is missing");
   if (context.node.op == "Dropout") {
-    if (context.node.outputs.size() > 1 && context.node.outputs[1] != kNoValue)
-      return context.Unsupported("the mask output is not supported");
     if (context.Has(2)) {
       const Tensor* training = context.constant(2);
       if (training == nullptr || training->bytes.empty() || training->bytes[0] != std::byte{0})
@@ -267,6 +265,11 @@ Status InferMove(InferContext& context) {
   auto shape = MovedShape(context);
   if (!shape.ok()) return shape.error();
   if (ElementCount(*shape) < 0) return context.Invalid("its output would be too large");
+  if (context.node.op == "Dropout" && context.node.outputs.size() > 1) {
+    Tensor mask(DType::kBool, *shape);  // nothing is dropped
+    std::ranges::fill(mask.as<bool>(), true);
+    context.SetConstant(1, std::move(mask));
+  }
   context.SetOutput(0, context.dtype(0), std::move(*shape));
   return {};
 }

@@ -193,9 +193,10 @@ IndexMap BlockMap(const Node& node, const Shape& in, const Shape& out) {
     }
   } else {
     for (int64_t c = 0; c < out[1]; ++c) {
-      at(1, c, 1) = c % in[1];
-      at(1, c, 2) = c / in[1] / block;
-      at(1, c, 3) = c / in[1] % block;
+      const int64_t place = crd ? c % (block * block) : c / in[1];  // within the block
+      at(1, c, 1) = crd ? c / (block * block) : c % in[1];
+      at(1, c, 2) = place / block;
+      at(1, c, 3) = place % block;
     }
     for (size_t d = 2; d < 4; ++d)
       for (int64_t i = 0; i < out[d]; ++i) at(d, i, d) = i * block;

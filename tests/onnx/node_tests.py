@@ -24,10 +24,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from onnx.backend.test.loader import load_model_tests
-
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx.backend.test.loader import load_model_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 RTOL = 1e-3
