@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <utility>
 
 namespace deltacnn::cli {
@@ -39,12 +40,12 @@ Status Canvas::Show(const FrameView& frame) {
   if (!converted.ok()) return converted.error();
   for (int y = 0; y < target_.height; ++y) {
     for (int w = 0; w < target_.words_per_row; ++w) {
-      uint64_t& word = marks_[static_cast<size_t>(y * target_.words_per_row + w)];
+      uint64_t& word = marks_[static_cast<size_t>(y) * target_.words_per_row + w];
       for (; word != 0; word &= word - 1) {
         const int x = 64 * w + std::countr_zero(word);
         const float* from = target_.Pixel(y, x);
         uint8_t* to = &clean_[kBgraBytes * (static_cast<size_t>(y) * target_.width + x)];
-        for (int c = 0; c < 3; ++c) to[c] = static_cast<uint8_t>(from[c] + 0.5F);
+        for (int c = 0; c < 3; ++c) to[c] = static_cast<uint8_t>(std::lround(from[c]));
       }
     }
   }

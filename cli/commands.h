@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,10 @@ struct ModelArguments {
 struct PolicyArguments {
   std::string name = "balanced";
   double tolerance = -1;  // levels of 255; below 0: the policy's own
+  // Of deltacnn::Policy; unset: the policy's own.
+  std::optional<int> reach;
+  std::optional<float> cutoff;
+  std::optional<int> refresh;
 };
 
 struct InspectArguments {

@@ -53,6 +53,18 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
       .add_option("--tolerance", policy.tolerance,
                   "Change of the picture that is ignored, in levels of 255")
       ->check(CLI::Range(0.0, 255.0));
+  command
+      .add_option("--reach", policy.reach,
+                  "Cells from a changed pixel that a layer may update; -1: no limit")
+      ->check(CLI::Range(-1, 1000));
+  command
+      .add_option("--cutoff", policy.cutoff,
+                  "Change of a layer's pixel that is ignored, as a share of the layer's own size")
+      ->check(CLI::Range(0.0, 1.0));
+  command
+      .add_option("--refresh", policy.refresh,
+                  "Frames within which what the reach left out is computed")
+      ->check(CLI::Range(1, 100000));
 }
 
 void AddInspect(CLI::App& app, InspectArguments& arguments, Action& action) {

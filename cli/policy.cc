@@ -56,11 +56,17 @@ Result<RunPolicy> FindPolicy(const PolicyArguments& arguments) {
     return Error{ErrorCode::kUsage,
                  "--policy " + policy.name + ": neither exact, balanced or fast nor a file"};
   }
-  if (arguments.tolerance >= 0) {
-    if (policy.name == "exact" && arguments.tolerance > 0)
-      return Error{ErrorCode::kUsage, "--tolerance and --policy exact contradict each other"};
-    policy.tolerance = static_cast<float>(arguments.tolerance);
+  const bool loosened = arguments.tolerance > 0 || arguments.reach.value_or(-1) >= 0 ||
+                        arguments.cutoff.value_or(0) > 0;
+  if (policy.name == "exact" && loosened) {
+    return Error{
+        ErrorCode::kUsage,
+        "--policy exact gives up nothing: it contradicts --tolerance, --reach and --cutoff"};
   }
+  if (arguments.tolerance >= 0) policy.tolerance = static_cast<float>(arguments.tolerance);
+  policy.layers.reach = arguments.reach.value_or(policy.layers.reach);
+  policy.layers.cutoff = arguments.cutoff.value_or(policy.layers.cutoff);
+  policy.layers.refresh = arguments.refresh.value_or(policy.layers.refresh);
   return policy;
 }
 

@@ -228,8 +228,8 @@ Status Run(const RunArguments& arguments) {
     fmt::print(stderr,
                "only the cost is measured: --save OUT.mp4 or --jsonl FILE keeps the answers\n");
   }
-  const Status status = runner.Loop();
-  const Status closed = runner.Close();  // also after an error: keeps the frames so far
+  Status status = runner.Loop();
+  Status closed = runner.Close();  // also after an error: keeps the frames so far
   if (!status.ok()) return status;
   if (closed.ok()) runner.PrintSummary();
   return closed;

@@ -1,5 +1,6 @@
 // Steps a model over frames that the caller brings: here two pictures that differ in one square.
-//   c++ -std=c++20 step.cc $(pkg-config --cflags --libs --static deltacnn) -o step && ./step model.onnx
+//   c++ -std=c++20 step.cc $(pkg-config --cflags --libs --static deltacnn) -o step && ./step
+//   model.onnx
 #include <deltacnn/stream.h>
 
 #include <cstdio>
@@ -23,7 +24,8 @@ int main(int argc, char** argv) {
     // Write the pixels that changed, and say which they were. The first step computes everything.
     for (int y = 0; y < 16 && frame > 0; ++y) {
       for (int x = 0; x < 16; ++x) {
-        for (int c = 0; c < picture->channels; ++c) picture->Pixel(y, x)[c * picture->channel_stride] = 1.0f;
+        for (int c = 0; c < picture->channels; ++c)
+          picture->Pixel(y, x)[c * picture->channel_stride] = 1.0f;
         picture->Mark(y, x);
       }
     }

@@ -45,8 +45,8 @@ class Model {
 };
 
 struct PlanOptions {
-  /// Shapes for inputs with unknown dimensions, by input name. Without one, an unknown batch becomes
-  /// 1 and an unknown height or width 320.
+  /// Shapes for inputs with unknown dimensions, by input name. Without one, an unknown batch
+  /// becomes 1 and an unknown height or width 320.
   std::map<std::string, Shape> input_shapes;
   /// Instruction set: "AVX3", "AVX2", "SSE4", "NEON", ...; empty: the best of this machine.
   std::string isa;
@@ -65,7 +65,7 @@ struct Unsupported {
 /// A layer of a plan, for reports.
 struct LayerInfo {
   std::string name;
-  std::string op;      // with fused work, e.g. "Conv+Silu"
+  std::string op;  // with fused work, e.g. "Conv+Silu"
   Shape output;
   int64_t macs = 0;    // multiply-adds of a dense step
   int64_t pixels = 0;  // output pixels of a dense step
@@ -87,10 +87,10 @@ class Plan {
   /// Shapes are -1 where they depend on the data (after NonMaxSuppression).
   const std::vector<TensorInfo>& outputs() const;
   std::vector<LayerInfo> layers() const;
-  int64_t macs() const;            // multiply-adds of a dense step
-  int64_t parameters() const;      // elements of all weights in the file
-  uint64_t state_bytes() const;    // memory of one stream
-  uint64_t weight_bytes() const;   // packed weights and constants, shared by all streams
+  int64_t macs() const;           // multiply-adds of a dense step
+  int64_t parameters() const;     // elements of all weights in the file
+  uint64_t state_bytes() const;   // memory of one stream
+  uint64_t weight_bytes() const;  // packed weights and constants, shared by all streams
   const char* isa() const;
   const PlanState& state() const { return *state_; }
 

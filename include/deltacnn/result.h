@@ -9,11 +9,11 @@
 namespace deltacnn {
 
 enum class ErrorCode {
-  kUsage,        // the caller asked for something that makes no sense (program exit code 2)
-  kUnsupported,  // valid input that this version cannot handle (program exit code 2)
-  kInvalidModel, // the ONNX file is damaged or contradicts itself (exit code 1)
-  kIo,           // a file, camera or network peer failed (exit code 1)
-  kLimit,        // a size limit that guards against hostile input was exceeded (exit code 1)
+  kUsage,         // the caller asked for something that makes no sense (program exit code 2)
+  kUnsupported,   // valid input that this version cannot handle (program exit code 2)
+  kInvalidModel,  // the ONNX file is damaged or contradicts itself (exit code 1)
+  kIo,            // a file, camera or network peer failed (exit code 1)
+  kLimit,         // a size limit that guards against hostile input was exceeded (exit code 1)
 };
 
 /// One line of text: where it happened, what is wrong, what to do about it.
@@ -26,7 +26,7 @@ struct Error {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}     // NOLINT(*-explicit-*)
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(*-explicit-*)
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(*-explicit-*)
 
   bool ok() const { return state_.index() == 0; }
@@ -64,8 +64,8 @@ using Status = Result<void>;
 }  // namespace deltacnn
 
 /// Leaves the enclosing function with the error of `expression`, if it has one.
-#define DELTACNN_RETURN_IF_ERROR(expression)                                  \
-  do {                                                                        \
-    if (auto deltacnn_status = (expression); !deltacnn_status.ok())           \
-      return deltacnn_status.error();                                         \
+#define DELTACNN_RETURN_IF_ERROR(expression)                        \
+  do {                                                              \
+    if (auto deltacnn_status = (expression); !deltacnn_status.ok()) \
+      return deltacnn_status.error();                               \
   } while (false)

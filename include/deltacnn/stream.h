@@ -11,16 +11,19 @@
 
 namespace deltacnn {
 
-/// What a stream may give up for speed. By default nothing: every output has the bits of a dense step.
+/// What a stream may give up for speed. By default nothing: every output has the bits of a dense
+/// step.
 ///
-/// Whatever is left out stays marked or is compared again with the value last propagated, so nothing
-/// drifts: see docs/policies.md for what the numbers mean and cost.
+/// Whatever is left out stays marked or is compared again with the value last propagated, so
+/// nothing drifts: see docs/policies.md for what the numbers mean and cost.
 struct Policy {
-  /// A layer updates only cells that overlap a changed input pixel or lie at most this many cells of
-  /// their own from one that does. Negative: no limit. Takes effect for models with one image input.
+  /// A layer updates only cells that overlap a changed input pixel or lie at most this many cells
+  /// of their own from one that does. Negative: no limit. Takes effect for models with one image
+  /// input.
   int reach = -1;
-  /// A group of up to 64 channels of a pixel keeps its stored values unless the root mean square of
-  /// their change exceeds this share of the layer's own (0.02: 2 %). 0: every changed bit counts.
+  /// A pixel of a layer keeps its stored values unless the root mean square of their change over the
+  /// channels exceeds this share of the layer's own (0.02: 2 %). 0: every changed bit counts. The last
+  /// layers, behind which there is nothing to save, always store every change.
   float cutoff = 0;
   /// What `reach` has left out is caught up with in one band of the picture at a time, once around
   /// in this many steps. At least 1; of no effect without `reach`.

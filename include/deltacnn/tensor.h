@@ -19,7 +19,8 @@ const char* NameOf(DType dtype);
 /// Dimensions, outermost first. In a model's declared shapes -1 stands for an unknown dimension.
 using Shape = std::vector<int64_t>;
 
-/// Product of the dimensions; 1 for a scalar. -1 if a dimension is unknown or the product overflows.
+/// Product of the dimensions; 1 for a scalar. -1 if a dimension is unknown or the product
+/// overflows.
 int64_t ElementCount(std::span<const int64_t> shape);
 /// "[1,3,416,416]"; unknown dimensions print as "?".
 std::string ToString(std::span<const int64_t> shape);

@@ -5,7 +5,8 @@
 
 namespace deltacnn {
 
-Result<std::vector<Tensor>> Evaluate(const Node& node, std::span<const TensorPtr> inputs, int64_t opset) {
+Result<std::vector<Tensor>> Evaluate(const Node& node, std::span<const TensorPtr> inputs,
+                                     int64_t opset) {
   Graph graph;
   graph.opset = opset;
   Node copy = node;

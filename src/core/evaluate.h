@@ -1,6 +1,6 @@
 // Runs a single node whose inputs are all at hand: constant folding, and the nodes behind an
-// operator whose output size depends on the data. There is no second implementation of any operator:
-// the node is planned as a graph of its own.
+// operator whose output size depends on the data. There is no second implementation of any
+// operator: the node is planned as a graph of its own.
 #pragma once
 
 #include <span>
@@ -11,8 +11,9 @@
 
 namespace deltacnn {
 
-/// `inputs[i]` is input i of the node (null where absent). One tensor per output; those of absent outputs
-/// are empty.
-Result<std::vector<Tensor>> Evaluate(const Node& node, std::span<const TensorPtr> inputs, int64_t opset);
+/// `inputs[i]` is input i of the node (null where absent). One tensor per output; those of absent
+/// outputs are empty.
+Result<std::vector<Tensor>> Evaluate(const Node& node, std::span<const TensorPtr> inputs,
+                                     int64_t opset);
 
 }  // namespace deltacnn

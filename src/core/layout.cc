@@ -32,7 +32,8 @@ class Chooser {
     layouts_.axes.assign(graph.values.size(), 0);
     layouts_.halo.assign(graph.values.size(), {});
     for (const Value& value : graph.values) layouts_.in_memory.push_back(value.constant == nullptr);
-    for (const ValueId in : graph.inputs) layouts_.axes[static_cast<size_t>(in)] = InputAxes(ShapeOf(graph, in));
+    for (const ValueId in : graph.inputs)
+      layouts_.axes[static_cast<size_t>(in)] = InputAxes(ShapeOf(graph, in));
   }
 
   Layouts Run() {
@@ -111,8 +112,8 @@ class Chooser {
     return it->second;
   }
 
-  /// An input of a concatenation is computed in its place there if a node computes it, it lies in no
-  /// other concatenation, and no reader wants zeros where its neighbours would be.
+  /// An input of a concatenation is computed in its place there if a node computes it, it lies in
+  /// no other concatenation, and no reader wants zeros where its neighbours would be.
   void CopyUnplaceable(Node& node) {
     const size_t axis = ConcatAxis(node, ShapeOf(graph_, node.outputs[0]).size());
     const AxisSet axes = layouts_.axes[static_cast<size_t>(node.outputs[0])];

@@ -16,13 +16,13 @@ struct Layouts {
   std::vector<bool> in_memory;  // false for constants that no step reads
 };
 
-/// Asks every operator for the layout it wants and inserts "Relayout" copies where a value has another
-/// one, or where an input of a concatenation cannot be computed in its place. Constants that are read
-/// at run time get a copy of their own in the wanted layout.
+/// Asks every operator for the layout it wants and inserts "Relayout" copies where a value has
+/// another one, or where an input of a concatenation cannot be computed in its place. Constants
+/// that are read at run time get a copy of their own in the wanted layout.
 Layouts ChooseLayouts(Graph& graph);
 
-/// Gives every value its buffer, strides and mask: concatenated values inside the concatenation, moved
-/// ones that keep their order inside their source, all others a buffer of their own. Fills in
+/// Gives every value its buffer, strides and mask: concatenated values inside the concatenation,
+/// moved ones that keep their order inside their source, all others a buffer of their own. Fills in
 /// `placements`, `masks`, `mask_grids`, `buffer_bytes` and `constants`. `aliases[n]` tells whether
 /// node n has nothing to move.
 Status PlaceValues(const Graph& graph, const Layouts& layouts, uint64_t max_bytes, PlanState& state,

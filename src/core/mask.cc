@@ -51,14 +51,15 @@ void WindowMap::Invert(int inputs) {
   const int outputs = static_cast<int>(first.size());
   reader_first.assign(static_cast<size_t>(inputs), outputs);
   reader_last.assign(static_cast<size_t>(inputs), 0);
-  // Windows move forward with the output: the first reader of an input is the first output whose window
-  // ends behind it, the last one the last output whose window starts at or before it.
+  // Windows move forward with the output: the first reader of an input is the first output whose
+  // window ends behind it, the last one the last output whose window starts at or before it.
   for (int o = 0; o < outputs; ++o) {
     if (first[o] >= last[o]) continue;
     reader_first[last[o] - 1] = std::min(reader_first[last[o] - 1], o);
     reader_last[first[o]] = std::max(reader_last[first[o]], o + 1);
   }
-  for (int i = inputs - 1; i > 0; --i) reader_first[i - 1] = std::min(reader_first[i - 1], reader_first[i]);
+  for (int i = inputs - 1; i > 0; --i)
+    reader_first[i - 1] = std::min(reader_first[i - 1], reader_first[i]);
   for (int i = 1; i < inputs; ++i) reader_last[i] = std::max(reader_last[i], reader_last[i - 1]);
 }
 

@@ -8,7 +8,8 @@
 
 namespace deltacnn {
 
-/// The pixels of a value: the last pixel axis runs along the columns, all others are folded into rows.
+/// The pixels of a value: the last pixel axis runs along the columns, all others are folded into
+/// rows.
 struct Grid {
   int rows = 1;
   int cols = 1;
@@ -69,21 +70,22 @@ void ForEachRun(const uint64_t* words, int cols, Visit&& visit) {
   if (begin >= 0) visit(begin, cols);
 }
 
-/// The columns (or rows) a local operator connects: output o reads no inputs but [first[o], last[o]),
-/// and input i is read by no outputs but [reader_first[i], reader_last[i]). Both ends of the latter
-/// are monotonic in i; it is empty for an input that nothing reads.
+/// The columns (or rows) a local operator connects: output o reads no inputs but [first[o],
+/// last[o]), and input i is read by no outputs but [reader_first[i], reader_last[i]). Both ends of
+/// the latter are monotonic in i; it is empty for an input that nothing reads.
 struct WindowMap {
   std::vector<int> first, last;
   std::vector<int> reader_first, reader_last;
 
   /// Derives the reader tables from `first` and `last` for `inputs` inputs.
   void Invert(int inputs);
-  /// A convolution or pooling axis: `taps` taps `dilation` apart, `stride`, `pad` before the first input.
+  /// A convolution or pooling axis: `taps` taps `dilation` apart, `stride`, `pad` before the first
+  /// input.
   static WindowMap Window(int inputs, int outputs, int taps, int stride, int dilation, int pad);
 };
 
-/// Sets in `out` every pixel whose window (rows x cols) holds a set pixel of `in`. The rows are those
-/// of `images` separate pictures of equal height.
+/// Sets in `out` every pixel whose window (rows x cols) holds a set pixel of `in`. The rows are
+/// those of `images` separate pictures of equal height.
 void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, int images,
             const MaskView& out);
 

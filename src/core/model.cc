@@ -70,7 +70,8 @@ std::vector<LayerInfo> Plan::layers() const {
   std::vector<LayerInfo> layers;
   for (const PlanStep& step : state_->steps) {
     const int64_t pixels = step.grid.pixels();
-    layers.push_back({step.name, step.op, step.output, step.kernel->MacsPerPixel() * pixels, pixels});
+    layers.push_back(
+        {step.name, step.op, step.output, step.kernel->MacsPerPixel() * pixels, pixels});
   }
   return layers;
 }

@@ -85,14 +85,15 @@ class Placer {
     }
   }
 
-  /// Zeros around a value are zeros around the buffer that holds it. Later nodes first, so that wants
-  /// travel from moved values to their sources and from parts to the whole.
+  /// Zeros around a value are zeros around the buffer that holds it. Later nodes first, so that
+  /// wants travel from moved values to their sources and from parts to the whole.
   void ShareHalos() {
     for (size_t n = graph_.nodes.size(); n-- > 0;) {
       const Node& node = graph_.nodes[n];
       if (!IsMove(node) || node.outputs[0] == kNoValue) continue;
       const ValueId in = node.inputs[0];
-      if (GridOf(At(in).shape, At(in).pixel_axes) == GridOf(At(node.outputs[0]).shape, At(node.outputs[0]).pixel_axes))
+      if (GridOf(At(in).shape, At(in).pixel_axes) ==
+          GridOf(At(node.outputs[0]).shape, At(node.outputs[0]).pixel_axes))
         halo_[static_cast<size_t>(in)].Cover(halo_[static_cast<size_t>(node.outputs[0])]);
     }
     for (const Node& node : graph_.nodes) {
@@ -112,9 +113,10 @@ class Placer {
     Placement& p = At(id);
     p.buffer = outer.buffer;
     p.strides = outer.strides;
-    CompletePlacement(p, outer.row_offset.empty() ? 0
-                                                  : outer.row_offset[0] + start_[static_cast<size_t>(id)] *
-                                                                              outer.strides[axis_[id]]);
+    CompletePlacement(
+        p, outer.row_offset.empty()
+               ? 0
+               : outer.row_offset[0] + start_[static_cast<size_t>(id)] * outer.strides[axis_[id]]);
     return {};
   }
 
@@ -125,7 +127,9 @@ class Placer {
     p.strides.assign(p.shape.size(), 0);
     int64_t stride = 1;
     bool fits = true;
-    const auto multiply = [&](int64_t by) { fits = fits && !__builtin_mul_overflow(stride, by, &stride); };
+    const auto multiply = [&](int64_t by) {
+      fits = fits && !__builtin_mul_overflow(stride, by, &stride);
+    };
     for (size_t a = p.shape.size(); a-- > 0;) {
       if (HasAxis(p.pixel_axes, a)) continue;
       p.strides[a] = stride;
@@ -147,8 +151,9 @@ class Placer {
     const Grid grid = fits ? GridOf(p.shape, p.pixel_axes) : Grid{};
     bytes_ += fits ? static_cast<uint64_t>(stride) + grid.words() * 8 : 0;
     if (!fits || bytes_ > max_bytes_) {
-      return Error{ErrorCode::kLimit, "value '" + graph_.values[static_cast<size_t>(id)].name + "' of shape " +
-                                          ToString(p.shape) + ": the model needs more than " +
+      return Error{ErrorCode::kLimit, "value '" + graph_.values[static_cast<size_t>(id)].name +
+                                          "' of shape " + ToString(p.shape) +
+                                          ": the model needs more than " +
                                           std::to_string(max_bytes_ >> 20) +
                                           " MiB a stream (a smaller input shape needs less)"};
     }
@@ -175,13 +180,15 @@ class Placer {
   bool TryAlias(const Node& node) {
     const ValueId in = node.inputs[0];
     const ValueId out = node.outputs[0];
-    if (graph_.Constant(in) != nullptr || whole_[static_cast<size_t>(out)] != kNoValue) return false;
+    if (graph_.Constant(in) != nullptr || whole_[static_cast<size_t>(out)] != kNoValue)
+      return false;
     const IndexMap map = MakeIndexMap(graph_, node);
     const auto alias = AliasPlacement(map, At(in), At(out));
     if (!alias) return false;
     const bool same_pixels = SamePixels(map, At(in), *alias);
     const Halo& halo = halo_[static_cast<size_t>(out)];
-    if (!halo.Empty() && !(same_pixels && PixelStrides(*alias) == PixelStrides(At(in)))) return false;
+    if (!halo.Empty() && !(same_pixels && PixelStrides(*alias) == PixelStrides(At(in))))
+      return false;
     At(out) = *alias;
     done_[static_cast<size_t>(out)] = true;
     if (same_pixels) {
@@ -197,7 +204,8 @@ class Placer {
     for (const auto* list : {&node.inputs, &node.chain_inputs}) {
       for (const ValueId id : *list) {
         if (id == kNoValue || graph_.Constant(id) == nullptr) continue;
-        if (done_[static_cast<size_t>(id)] || !layouts_.in_memory[static_cast<size_t>(id)]) continue;
+        if (done_[static_cast<size_t>(id)] || !layouts_.in_memory[static_cast<size_t>(id)])
+          continue;
         DELTACNN_RETURN_IF_ERROR(Place(id));
         FillConstant(id);
       }
@@ -221,8 +229,10 @@ class Placer {
       for (int c = 0; c < p.grid.cols; ++c) {
         std::byte* to = bytes.data() + static_cast<size_t>(p.Offset(r, c)) * element;
         for (const int64_t channel : from.channel) {
-          const int64_t source = from.row[static_cast<size_t>(r)] + from.col[static_cast<size_t>(c)] + channel;
-          std::memcpy(to, p.constant->bytes.data() + static_cast<size_t>(source) * element, element);
+          const int64_t source =
+              from.row[static_cast<size_t>(r)] + from.col[static_cast<size_t>(c)] + channel;
+          std::memcpy(to, p.constant->bytes.data() + static_cast<size_t>(source) * element,
+                      element);
           to += element;
         }
       }
@@ -233,8 +243,8 @@ class Placer {
   const Layouts& layouts_;
   uint64_t max_bytes_;
   PlanState& state_;
-  std::vector<ValueId> whole_;   // the concatenation that holds a value
-  std::vector<int64_t> start_;   // its first index there
+  std::vector<ValueId> whole_;      // the concatenation that holds a value
+  std::vector<int64_t> start_;      // its first index there
   std::map<ValueId, size_t> axis_;  // along this axis
   std::vector<bool> done_;
   std::vector<Halo> halo_;

@@ -17,9 +17,9 @@ Value& At(Graph& graph, ValueId id) { return graph.values[static_cast<size_t>(id
 /// One line that names every node that cannot run.
 Error Combine(const std::vector<Unsupported>& unsupported) {
   Error error{ErrorCode::kUnsupported, ""};
-  error.message = unsupported.size() == 1
-                      ? "the model has a node that cannot run: "
-                      : "the model has " + std::to_string(unsupported.size()) + " nodes that cannot run: ";
+  error.message = unsupported.size() == 1 ? "the model has a node that cannot run: "
+                                          : "the model has " + std::to_string(unsupported.size()) +
+                                                " nodes that cannot run: ";
   for (size_t i = 0; i < unsupported.size(); ++i) {
     const Unsupported& u = unsupported[i];
     if (u.code != ErrorCode::kUnsupported) error.code = u.code;
@@ -63,17 +63,21 @@ class Builder {
     Graph& graph = state_.graph;
     const Layouts layouts = ChooseLayouts(graph);
     std::vector<bool> aliases;
-    DELTACNN_RETURN_IF_ERROR(PlaceValues(graph, layouts, options_.max_state_bytes, state_, aliases));
+    DELTACNN_RETURN_IF_ERROR(
+        PlaceValues(graph, layouts, options_.max_state_bytes, state_, aliases));
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
       DELTACNN_RETURN_IF_ERROR(AddStep(graph.nodes[n], aliases[n]));
     }
     for (const ValueId in : graph.inputs)
       state_.inputs.push_back(MakePort(state_, in, state_.masks[static_cast<size_t>(in)]));
     for (const ValueId out : graph.outputs) AddOutput(out);
+    FindFeeders();
     for (size_t b = 0; b < state_.buffer_bytes.size(); ++b) {
-      (state_.constants[b].empty() ? state_.state_bytes : state_.weight_bytes) += state_.buffer_bytes[b];
+      (state_.constants[b].empty() ? state_.state_bytes : state_.weight_bytes) +=
+          state_.buffer_bytes[b];
     }
-    for (const Grid& grid : state_.mask_grids) state_.state_bytes += grid.words() * sizeof(uint64_t);
+    for (const Grid& grid : state_.mask_grids)
+      state_.state_bytes += grid.words() * sizeof(uint64_t);
     return {};
   }
 
@@ -82,7 +86,8 @@ class Builder {
     MakeContext context{node, state_.graph, state_.graph.opset, alias, {}, {}, *state_.kernels};
     PlanStep step;
     const auto add_input = [&](ValueId id) {
-      context.inputs.push_back(id == kNoValue ? nullptr : &state_.placements[static_cast<size_t>(id)]);
+      context.inputs.push_back(id == kNoValue ? nullptr
+                                              : &state_.placements[static_cast<size_t>(id)]);
       step.input_masks.push_back(id == kNoValue ? -1 : state_.masks[static_cast<size_t>(id)]);
     };
     std::ranges::for_each(node.inputs, add_input);
@@ -131,6 +136,16 @@ class Builder {
     state_.outputs.push_back(std::move(port));
   }
 
+  void FindFeeders() {
+    std::vector<bool> feeds(state_.mask_grids.size(), false);  // by mask
+    for (auto step = state_.steps.rbegin(); step != state_.steps.rend(); ++step) {
+      step->feeds_macs = step->output_mask >= 0 && feeds[static_cast<size_t>(step->output_mask)];
+      if (!step->feeds_macs && step->kernel->MacsPerPixel() == 0) continue;
+      for (const int mask : step->input_masks)
+        if (mask >= 0) feeds[static_cast<size_t>(mask)] = true;
+    }
+  }
+
   PlanState& state_;
   const PlanOptions& options_;
 };
@@ -142,8 +157,10 @@ Result<std::unique_ptr<PlanState>> PlanGraph(Graph graph, const PlanOptions& opt
   state->kernels = kernels::Find(options.isa);
   if (state->kernels == nullptr) {
     std::string names;
-    for (const kernels::Table* table : kernels::Available()) names += std::string(" ") + table->name;
-    return Error{ErrorCode::kUsage, "this machine cannot run instruction set '" + options.isa + "' (it has:" + names + ")"};
+    for (const kernels::Table* table : kernels::Available())
+      names += std::string(" ") + table->name;
+    return Error{ErrorCode::kUsage, "this machine cannot run instruction set '" + options.isa +
+                                        "' (it has:" + names + ")"};
   }
   for (const Value& value : graph.values)
     if (value.constant != nullptr) state->parameters += value.constant->elements();
@@ -157,7 +174,8 @@ Result<std::unique_ptr<PlanState>> PlanGraph(Graph graph, const PlanOptions& opt
   }
   state->dynamic = SplitDynamic(graph, inference.dynamic);
   if (!fold && !state->dynamic.empty()) {
-    return NodeError(ErrorCode::kUnsupported, state->dynamic[0], "it needs an input that is not known");
+    return NodeError(ErrorCode::kUnsupported, state->dynamic[0],
+                     "it needs an input that is not known");
   }
   for (const ValueId id : state->model_outputs) {
     const Value& value = At(graph, id);

@@ -22,6 +22,7 @@ struct PlanStep {
   int output_mask = -1;          // -1 for the copies into row-major outputs
   Grid grid;
   Shape output;
+  bool feeds_macs = false;       // a step with multiply-adds reads what this one computes
 };
 
 /// A value that the outside reads or writes row-major.
@@ -29,7 +30,8 @@ struct Port {
   TensorInfo info;
   ValueId value = kNoValue;
   int mask = -1;
-  // Element offsets of the logical tensor: row[r] + col[c] + channel[k] for pixel (r, c), element k.
+  // Element offsets of the logical tensor: row[r] + col[c] + channel[k] for pixel (r, c), element
+  // k.
   std::vector<int64_t> row, col, channel;
   int buffer = -1;  // of an output: its own memory if that is row-major, else that of a copy
 };
@@ -53,7 +55,7 @@ struct PlanState {
   int64_t parameters = 0;
   uint64_t state_bytes = 0;
   uint64_t weight_bytes = 0;
-  size_t scratch_bytes = 0;            // most that a kernel wants, per thread
+  size_t scratch_bytes = 0;  // most that a kernel wants, per thread
 };
 
 /// Plans a graph whose inputs have static shapes. `fold` is off for Evaluate's one-node graphs.

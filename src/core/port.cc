@@ -12,7 +12,9 @@ class ExportKernel : public Kernel {
   ExportKernel(const Placement& value, const Port& port)
       : value_(value), port_(port), element_(SizeOf(value.dtype)) {}
 
-  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override { out.Or(inputs[0]); }
+  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
+    out.Or(inputs[0]);
+  }
 
   void Compute(const Work& work) const override {
     switch (element_) {
@@ -32,7 +34,8 @@ class ExportKernel : public Kernel {
   void Copy(const Work& work) const {
     T* target = reinterpret_cast<T*>(work.buffers[port_.buffer]);
     const size_t channels = port_.channel.size();
-    // Channel planes are far apart in the tensor: a few pixels at once fill whole cache lines of each.
+    // Channel planes are far apart in the tensor: a few pixels at once fill whole cache lines of
+    // each.
     constexpr int kPixels = 16;
     for (const Span& span : work.spans) {
       T* row = target + port_.row[static_cast<size_t>(span.row)];
@@ -42,7 +45,8 @@ class ExportKernel : public Kernel {
         const int64_t* col = port_.col.data() + span.col + begin;
         for (size_t c = 0; c < channels; ++c) {
           T* plane = row + port_.channel[c];
-          for (int k = 0; k < count; ++k) plane[col[k]] = source[k * value_.col_stride + static_cast<int64_t>(c)];
+          for (int k = 0; k < count; ++k)
+            plane[col[k]] = source[k * value_.col_stride + static_cast<int64_t>(c)];
         }
       }
     }

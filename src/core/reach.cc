@@ -5,7 +5,8 @@
 namespace deltacnn {
 namespace {
 
-/// Cell i of `cells` stands for its share of `inputs` pixels, widened by `reach` cells on both sides.
+/// Cell i of `cells` stands for its share of `inputs` pixels, widened by `reach` cells on both
+/// sides.
 WindowMap CellMap(int inputs, int cells, int reach) {
   WindowMap map;
   for (int64_t i = 0; i < cells; ++i) {
@@ -55,7 +56,8 @@ void Reach::Begin(const MaskView& input) {
   std::copy_n(input.words, input.grid.words(), band_.begin());
   const MaskView band{band_.data(), input.grid};
   const int64_t turn = frame_++ % refresh_;
-  for (int64_t r = turn * input.grid.rows / refresh_; r < (turn + 1) * input.grid.rows / refresh_; ++r)
+  for (int64_t r = turn * input.grid.rows / refresh_; r < (turn + 1) * input.grid.rows / refresh_;
+       ++r)
     band.SetRange(static_cast<int>(r), 0, input.grid.cols);
   for (Resolution& resolution : resolutions_) resolution.fresh = false;
 }

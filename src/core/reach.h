@@ -8,11 +8,12 @@
 
 namespace deltacnn {
 
-/// Keeps, for every step of a plan, the pixels that a change reached but the policy left out. They are
-/// computed once something changes near them, or when the refreshing band comes by.
+/// Keeps, for every step of a plan, the pixels that a change reached but the policy left out. They
+/// are computed once something changes near them, or when the refreshing band comes by.
 class Reach {
  public:
-  /// No effect (enabled() is false) unless the policy limits the reach and the plan has one image input.
+  /// No effect (enabled() is false) unless the policy limits the reach and the plan has one image
+  /// input.
   Reach(const PlanState& plan, const Policy& policy);
 
   bool enabled() const { return enabled_; }
@@ -39,10 +40,10 @@ class Reach {
   int refresh_ = 1;
   int64_t frame_ = 0;
   MaskView input_;
-  std::vector<uint64_t> band_;              // the input's changes and the refreshing band
+  std::vector<uint64_t> band_;  // the input's changes and the refreshing band
   std::vector<Resolution> resolutions_;
-  std::vector<int> resolution_of_;          // by step; -1: not limited
-  std::vector<std::vector<uint64_t>> owed_; // by step
+  std::vector<int> resolution_of_;           // by step; -1: not limited
+  std::vector<std::vector<uint64_t>> owed_;  // by step
   std::vector<int64_t> owed_count_;
 };
 

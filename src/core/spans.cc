@@ -7,7 +7,8 @@ namespace deltacnn {
 void SpanList::Reserve(const Grid& grid) {
   // Every second pixel is the worst case; every chunk may split one run.
   const auto pixels = static_cast<size_t>(grid.pixels());
-  spans_.reserve(static_cast<size_t>(grid.rows) * (static_cast<size_t>(grid.cols) / 2 + 1) + pixels + 1);
+  spans_.reserve(static_cast<size_t>(grid.rows) * (static_cast<size_t>(grid.cols) / 2 + 1) +
+                 pixels + 1);
   chunk_begin_.reserve(pixels + 2);
 }
 

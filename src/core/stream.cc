@@ -19,7 +19,9 @@ constexpr int64_t kSerialWork = 100'000;
 
 constexpr size_t kScratchAlignment = 64;
 
-size_t Align(size_t size) { return (size + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment; }
+size_t Align(size_t size) {
+  return (size + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment;
+}
 
 }  // namespace
 
@@ -152,10 +154,12 @@ void Stream::State::RunStep(size_t index) {
   }
   mask_count[out_index] = changes;
   work[index].changed = changes;
-  if (dense && policy.cutoff > 0 && step.kernel->takes_cutoff()) MeasureScale(index);
+  if (dense && policy.cutoff > 0 && step.kernel->takes_cutoff() && step.feeds_macs)
+    MeasureScale(index);
 }
 
-/// The mean square of a layer's values, over a part of its pixels, gives the size of what to ignore.
+/// The mean square of a layer's values, over a part of its pixels, gives the size of what to
+/// ignore.
 void Stream::State::MeasureScale(size_t index) {
   const PlanStep& step = p().steps[index];
   const Placement& value = p().placements[static_cast<size_t>(step.value)];
@@ -165,7 +169,8 @@ void Stream::State::MeasureScale(size_t index) {
   int64_t count = 0;
   for (int64_t pixel = 0; pixel < value.grid.pixels(); pixel += every) {
     const auto* data = reinterpret_cast<const float*>(buffers[static_cast<size_t>(value.buffer)]) +
-                       value.Offset(static_cast<int>(pixel / value.grid.cols), static_cast<int>(pixel % value.grid.cols));
+                       value.Offset(static_cast<int>(pixel / value.grid.cols),
+                                    static_cast<int>(pixel % value.grid.cols));
     for (int64_t c = 0; c < value.channels; ++c) sum += double{data[c]} * data[c];
     count += value.channels;
   }
@@ -238,14 +243,16 @@ Stream::~Stream() = default;
 
 Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOptions& options) {
   if (options.threads < 1 || options.threads > 1024)
-    return Error{ErrorCode::kUsage, "threads: " + std::to_string(options.threads) + " is not in 1..1024"};
+    return Error{ErrorCode::kUsage,
+                 "threads: " + std::to_string(options.threads) + " is not in 1..1024"};
   const Policy& policy = options.policy;
   if (!(policy.cutoff >= 0 && policy.cutoff <= 1) || policy.refresh < 1) {
     return Error{ErrorCode::kUsage, "policy: cutoff must lie in 0..1 and refresh be at least 1"};
   }
   auto state = std::make_unique<State>(std::move(plan), options);
   if (!state->Allocate()) {
-    return Error{ErrorCode::kLimit, "no memory for the " + std::to_string(state->p().state_bytes >> 20) +
+    return Error{ErrorCode::kLimit, "no memory for the " +
+                                        std::to_string(state->p().state_bytes >> 20) +
                                         " MiB of a stream (a smaller input shape needs less)"};
   }
   return Stream(std::move(state));
@@ -261,8 +268,9 @@ Status Stream::SetInput(size_t index, const TensorView& tensor) {
     return Error{ErrorCode::kUsage, "the model has no input " + std::to_string(index)};
   const Port& port = plan.inputs[index];
   if (tensor.dtype != port.info.dtype || !std::ranges::equal(tensor.shape, port.info.shape)) {
-    return Error{ErrorCode::kUsage, "input '" + port.info.name + "' takes " + NameOf(port.info.dtype) + " " +
-                                        ToString(port.info.shape) + ", not " + NameOf(tensor.dtype) + " " +
+    return Error{ErrorCode::kUsage, "input '" + port.info.name + "' takes " +
+                                        NameOf(port.info.dtype) + " " + ToString(port.info.shape) +
+                                        ", not " + NameOf(tensor.dtype) + " " +
                                         ToString(tensor.shape)};
   }
   const Placement& p = plan.placements[static_cast<size_t>(port.value)];
@@ -271,7 +279,8 @@ Status Stream::SetInput(size_t index, const TensorView& tensor) {
   const auto* source = static_cast<const std::byte*>(tensor.data);
   for (int r = 0; r < p.grid.rows; ++r) {
     for (int c = 0; c < p.grid.cols; ++c) {
-      std::byte* to = state_->buffers[static_cast<size_t>(p.buffer)] + static_cast<size_t>(p.Offset(r, c)) * element;
+      std::byte* to = state_->buffers[static_cast<size_t>(p.buffer)] +
+                      static_cast<size_t>(p.Offset(r, c)) * element;
       const int64_t from = port.row[static_cast<size_t>(r)] + port.col[static_cast<size_t>(c)];
       bool changed = false;
       for (const int64_t channel : port.channel) {
@@ -297,12 +306,14 @@ Result<ImageTarget> Stream::Image(size_t index) {
   const bool nhwc = p.pixel_axes == (AllAxes(4) & ~Axis(3));
   if (p.dtype != DType::kFloat32 || p.shape.size() != 4 || p.shape[0] != 1 ||
       (p.pixel_axes != SpatialAxes(4) && !nhwc)) {
-    return Error{ErrorCode::kUnsupported, "input '" + port.info.name + "' of type " + NameOf(p.dtype) + " and shape " +
-                                              ToString(p.shape) + " is not a float32 image of batch 1"};
+    return Error{ErrorCode::kUnsupported, "input '" + port.info.name + "' of type " +
+                                              NameOf(p.dtype) + " and shape " + ToString(p.shape) +
+                                              " is not a float32 image of batch 1"};
   }
   const MaskView mask = state_->Mask(port.mask);
   ImageTarget target;
-  target.data = reinterpret_cast<float*>(state_->buffers[static_cast<size_t>(p.buffer)]) + p.Offset(0, 0);
+  target.data =
+      reinterpret_cast<float*>(state_->buffers[static_cast<size_t>(p.buffer)]) + p.Offset(0, 0);
   target.height = static_cast<int>(p.shape[nhwc ? 1 : 2]);
   target.width = static_cast<int>(p.shape[nhwc ? 2 : 3]);
   target.channels = static_cast<int>(p.channels);
@@ -327,7 +338,8 @@ Result<StepReport> Stream::Step() {
     pixels += plan.mask_grids[mask].pixels();
     changed += s.mask_count[mask];
   }
-  report.input_changed = pixels == 0 ? 0 : static_cast<double>(changed) / static_cast<double>(pixels);
+  report.input_changed =
+      pixels == 0 ? 0 : static_cast<double>(changed) / static_cast<double>(pixels);
   if (s.reach.enabled()) {
     if (s.dense) s.reach.Forget();
     s.reach.Begin(s.Mask(plan.inputs[0].mask));
@@ -337,7 +349,8 @@ Result<StepReport> Stream::Step() {
     s.RunStep(i);
     macs += s.work[i].computed * plan.steps[i].kernel->MacsPerPixel();
   }
-  report.macs_share = plan.macs == 0 ? report.input_changed : static_cast<double>(macs) / static_cast<double>(plan.macs);
+  report.macs_share = plan.macs == 0 ? report.input_changed
+                                     : static_cast<double>(macs) / static_cast<double>(plan.macs);
   if (!plan.dynamic.empty()) {
     if (const Status status = s.RunDynamic(); !status.ok()) return status.error();
   }

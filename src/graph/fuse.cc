@@ -62,8 +62,8 @@ struct BinaryRow {
 };
 
 constexpr std::array kBinaryRows = {
-    BinaryRow{"Add", Binary::kAdd, Binary::kAdd}, BinaryRow{"Sub", Binary::kSub, Binary::kRsub},
-    BinaryRow{"Mul", Binary::kMul, Binary::kMul}, BinaryRow{"Div", Binary::kDiv, Binary::kRdiv},
+    BinaryRow{"Add", Binary::kAdd, Binary::kAdd},  BinaryRow{"Sub", Binary::kSub, Binary::kRsub},
+    BinaryRow{"Mul", Binary::kMul, Binary::kMul},  BinaryRow{"Div", Binary::kDiv, Binary::kRdiv},
     BinaryRow{"Pow", Binary::kPow, Binary::kRpow}, BinaryRow{"Min", Binary::kMin, Binary::kMin},
     BinaryRow{"Max", Binary::kMax, Binary::kMax},  BinaryRow{"Sum", Binary::kAdd, Binary::kAdd},
     BinaryRow{"Mean", Binary::kAdd, Binary::kAdd},
@@ -115,8 +115,10 @@ bool LowerUnary(Node& node) {
       if (alpha == 1.0f) {
         node.chain = {UnaryStep(Unary::kSilu)};
       } else {
-        node.chain = {{.kind = Kind::kSave}, ScalarStep(Binary::kMul, alpha),
-                      UnaryStep(Unary::kSigmoid), {.kind = Kind::kSaved, .binary = Binary::kMul}};
+        node.chain = {{.kind = Kind::kSave},
+                      ScalarStep(Binary::kMul, alpha),
+                      UnaryStep(Unary::kSigmoid),
+                      {.kind = Kind::kSaved, .binary = Binary::kMul}};
       }
       return true;
     }
@@ -133,7 +135,8 @@ void LowerClip(const Graph& graph, Node& node) {
   const ValueId low_id = node.Input(1);
   const ValueId high_id = node.Input(2);
   node.inputs.resize(1);
-  const auto bound = [&](ValueId id, const char* attribute, float fallback) -> std::optional<float> {
+  const auto bound = [&](ValueId id, const char* attribute,
+                         float fallback) -> std::optional<float> {
     return id == kNoValue ? node.Float(attribute, fallback) : ConstantScalar(graph, id);
   };
   const auto low = bound(low_id, "min", -kMax);
@@ -266,8 +269,9 @@ void LowerArithmetic(Graph& graph) {
   for (Node& node : graph.nodes) {
     const auto* row = std::ranges::find(kBinaryRows, node.op, &BinaryRow::op);
     const bool is_binary = row != kBinaryRows.end() || node.op == "PRelu";
-    const bool is_unary = std::ranges::find(kUnaryRows, node.op, &UnaryRow::op) != kUnaryRows.end() ||
-                          node.op == "Gelu" || node.op == "Swish" || node.op == "Clip";
+    const bool is_unary =
+        std::ranges::find(kUnaryRows, node.op, &UnaryRow::op) != kUnaryRows.end() ||
+        node.op == "Gelu" || node.op == "Swish" || node.op == "Clip";
     if (!is_binary && !is_unary) {
       nodes.push_back(std::move(node));
       continue;
@@ -380,7 +384,8 @@ void FuseChains(Graph& graph) {
 
     const ValueId x = node.inputs[0];
     const int p = producer[static_cast<size_t>(x)];
-    if (p >= 0 && fusable(x, 1) && std::ranges::find(node.chain_inputs, x) == node.chain_inputs.end()) {
+    if (p >= 0 && fusable(x, 1) &&
+        std::ranges::find(node.chain_inputs, x) == node.chain_inputs.end()) {
       Node& source = graph.nodes[static_cast<size_t>(p)];
       Node merged = source;
       merged.name = source.op == "Pointwise" ? node.name : source.name;

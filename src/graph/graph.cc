@@ -13,8 +13,12 @@ T Get(const Node& node, const std::string& key, T fallback) {
 
 }  // namespace
 
-int64_t Node::Int(const std::string& key, int64_t fallback) const { return Get(*this, key, fallback); }
-float Node::Float(const std::string& key, float fallback) const { return Get(*this, key, fallback); }
+int64_t Node::Int(const std::string& key, int64_t fallback) const {
+  return Get(*this, key, fallback);
+}
+float Node::Float(const std::string& key, float fallback) const {
+  return Get(*this, key, fallback);
+}
 std::string Node::String(const std::string& key, const std::string& fallback) const {
   return Get(*this, key, fallback);
 }

@@ -21,9 +21,9 @@ using TensorPtr = std::shared_ptr<const Tensor>;
 
 /// A node attribute. `SubgraphMarker` records that a subgraph was present; none is supported.
 struct SubgraphMarker {};
-using Attribute = std::variant<int64_t, float, std::string, std::vector<int64_t>,
-                               std::vector<float>, std::vector<std::string>, TensorPtr,
-                               SubgraphMarker>;
+using Attribute =
+    std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>,
+                 std::vector<std::string>, TensorPtr, SubgraphMarker>;
 
 /// One step of a pointwise chain, applied to every element x.
 struct ChainStep {
@@ -47,15 +47,15 @@ struct Value {
   std::string name;
   DType dtype = DType::kFloat32;
   bool dtype_known = false;
-  std::optional<Shape> shape;            // -1: unknown dimension; nullopt: unknown rank
-  std::vector<std::string> dim_names;    // symbolic names beside the -1 dimensions, may be empty
-  TensorPtr constant;                    // set for initializers and folded values
+  std::optional<Shape> shape;          // -1: unknown dimension; nullopt: unknown rank
+  std::vector<std::string> dim_names;  // symbolic names beside the -1 dimensions, may be empty
+  TensorPtr constant;                  // set for initializers and folded values
 };
 
 struct Node {
-  std::string name;     // never empty: "<op>_<index>" where the file has none
-  std::string op;       // ONNX operator type, e.g. "Conv"
-  std::string domain;   // "" for ai.onnx
+  std::string name;              // never empty: "<op>_<index>" where the file has none
+  std::string op;                // ONNX operator type, e.g. "Conv"
+  std::string domain;            // "" for ai.onnx
   std::vector<ValueId> inputs;   // kNoValue where an optional input is absent
   std::vector<ValueId> outputs;  // kNoValue where an optional output is absent
   std::map<std::string, Attribute> attributes;
@@ -66,15 +66,16 @@ struct Node {
   int64_t Int(const std::string& key, int64_t fallback) const;
   float Float(const std::string& key, float fallback) const;
   std::string String(const std::string& key, const std::string& fallback) const;
-  std::vector<int64_t> Ints(const std::string& key) const;      // empty if absent
-  std::vector<float> Floats(const std::string& key) const;      // empty if absent
-  TensorPtr TensorAttribute(const std::string& key) const;      // null if absent
+  std::vector<int64_t> Ints(const std::string& key) const;  // empty if absent
+  std::vector<float> Floats(const std::string& key) const;  // empty if absent
+  TensorPtr TensorAttribute(const std::string& key) const;  // null if absent
   bool Has(const std::string& key) const { return attributes.contains(key); }
   ValueId Input(size_t i) const { return i < inputs.size() ? inputs[i] : kNoValue; }
 };
 
 /// Invariants after import: nodes are in topological order, every value id is valid, every value is
-/// produced at most once, every node input is a graph input, a constant or an earlier node's output.
+/// produced at most once, every node input is a graph input, a constant or an earlier node's
+/// output.
 struct Graph {
   std::string name;
   std::string producer;
@@ -82,7 +83,7 @@ struct Graph {
   int64_t opset = 0;  // of the default domain
   std::vector<Value> values;
   std::vector<Node> nodes;
-  std::vector<ValueId> inputs;   // without the initializers that old files list as inputs too
+  std::vector<ValueId> inputs;  // without the initializers that old files list as inputs too
   std::vector<ValueId> outputs;
   std::map<std::string, std::string> metadata;  // ONNX metadata_props
 

@@ -1,6 +1,7 @@
 #include "graph/infer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/evaluate.h"
 #include "ops/op.h"
@@ -8,8 +9,8 @@
 namespace deltacnn {
 namespace {
 
-// Unknown dimensions of an image input; networks with free height and width are fully convolutional,
-// and most of them were trained near this size.
+// Unknown dimensions of an image input; networks with free height and width are fully
+// convolutional, and most of them were trained near this size.
 constexpr int64_t kDefaultSide = 320;
 constexpr int64_t kDefaultChannels = 3;
 
@@ -22,7 +23,8 @@ constexpr int64_t kMaxElements = int64_t{1} << 31;
 bool WithinLimits(const Shape& shape) {
   int64_t count = 1;  // without the zeros, which would hide the other dimensions
   for (const int64_t dim : shape) {
-    if (__builtin_mul_overflow(count, std::max<int64_t>(dim, 1), &count) || count > kMaxElements) return false;
+    if (__builtin_mul_overflow(count, std::max<int64_t>(dim, 1), &count) || count > kMaxElements)
+      return false;
   }
   return shape.size() <= 60;  // axis sets are 64 bits wide
 }
@@ -33,18 +35,23 @@ bool WithinLimits(const Graph& graph, const Node& node) {
   });
 }
 
-/// Every node gets a first output, wanted or not, and outputs lose the shapes that the file claims.
-void PrepareOutputs(Graph& graph) {
+/// Every node gets a first output, wanted or not.
+void AddFirstOutputs(Graph& graph) {
   for (Node& node : graph.nodes) {
     if (node.outputs.empty()) node.outputs.push_back(kNoValue);
-    if (node.outputs[0] == kNoValue) {
-      Value unread;
-      unread.name = node.name + ".unread";
-      node.outputs[0] = graph.AddValue(std::move(unread));
-    }
-    for (const ValueId out : node.outputs)
-      if (out != kNoValue) graph.values[static_cast<size_t>(out)].shape.reset();
+    if (node.outputs[0] != kNoValue) continue;
+    Value unread;
+    unread.name = node.name + ".unread";
+    node.outputs[0] = graph.AddValue(std::move(unread));
   }
+}
+
+/// Takes away the output shapes that the file claims.
+std::vector<std::optional<Shape>> TakeShapes(Graph& graph, const Node& node) {
+  std::vector<std::optional<Shape>> shapes;
+  for (const ValueId id : node.outputs)
+    shapes.push_back(id == kNoValue ? std::nullopt : std::exchange(graph.values[static_cast<size_t>(id)].shape, {}));
+  return shapes;
 }
 
 bool AllShapesKnown(const Graph& graph, const Node& node) {
@@ -81,8 +88,9 @@ Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) 
       for (size_t d = 0; fits && d < shape.size(); ++d)
         fits = given->second[d] >= 0 && (shape[d] < 0 || shape[d] == given->second[d]);
       if (!fits) {
-        return Error{ErrorCode::kUsage, "shape " + ToString(given->second) + " does not fit input '" +
-                                            value.name + "' of shape " + ToString(shape)};
+        return Error{ErrorCode::kUsage, "shape " + ToString(given->second) +
+                                            " does not fit input '" + value.name + "' of shape " +
+                                            ToString(shape)};
       }
       shape = given->second;
     }
@@ -105,7 +113,7 @@ Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) 
 }
 
 Inference InferShapes(Graph& graph, bool fold) {
-  PrepareOutputs(graph);
+  AddFirstOutputs(graph);
   Inference result;
   result.dynamic.assign(graph.nodes.size(), false);
   std::vector<Known> known(graph.values.size(), Known::kStatic);
@@ -142,8 +150,11 @@ Inference InferShapes(Graph& graph, bool fold) {
       set_outputs(inputs);
       continue;
     }
+    const auto claimed = TakeShapes(graph, node);
     InferContext context(node, graph);
     if (const Status status = op->infer(context); !status.ok()) {
+      for (size_t o = 0; o < node.outputs.size(); ++o)
+        if (node.outputs[o] != kNoValue) graph.values[static_cast<size_t>(node.outputs[o])].shape = claimed[o];
       result.dynamic[n] = context.data_dependent();
       set_outputs(context.data_dependent() ? Known::kDynamic : Known::kNothing);
       if (!context.data_dependent()) report(status.error());
@@ -164,7 +175,8 @@ Inference InferShapes(Graph& graph, bool fold) {
       done = done && (out == kNoValue || graph.Constant(out) != nullptr);
     if (!fold || !constant || done) continue;
     std::vector<TensorPtr> operands;
-    for (const ValueId in : node.inputs) operands.push_back(in == kNoValue ? nullptr : graph.Constant(in));
+    for (const ValueId in : node.inputs)
+      operands.push_back(in == kNoValue ? nullptr : graph.Constant(in));
     auto outputs = Evaluate(node, operands, graph.opset);
     if (!outputs.ok()) {
       report(outputs.error());

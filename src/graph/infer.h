@@ -17,7 +17,8 @@ struct Inference {
   std::vector<bool> dynamic;
 };
 
-/// Gives every graph input a static shape: from `shapes`, the model, or the defaults of PlanOptions.
+/// Gives every graph input a static shape: from `shapes`, the model, or the defaults of
+/// PlanOptions.
 Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes);
 
 /// Fills in shape and type of every value that can be known before the first frame. With `fold`,

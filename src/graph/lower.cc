@@ -11,7 +11,8 @@ namespace {
 
 const Value& At(const Graph& graph, ValueId id) { return graph.values[static_cast<size_t>(id)]; }
 
-ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data, Shape shape) {
+ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
+                    Shape shape) {
   Tensor tensor(DType::kFloat32, shape);
   std::ranges::copy(data, tensor.as<float>().begin());
   Value value;
@@ -56,7 +57,8 @@ bool IsConstantFloat(const Graph& graph, ValueId id) {
 }
 
 /// Scales the convolution's output channels and shifts its bias.
-void FoldIntoConv(Graph& graph, Node& conv, std::span<const float> scale, std::span<const float> shift) {
+void FoldIntoConv(Graph& graph, Node& conv, std::span<const float> scale,
+                  std::span<const float> shift) {
   Tensor weights = *graph.Constant(conv.inputs[1]);
   const size_t channels = scale.size();
   const std::span<float> w = weights.as<float>();
@@ -132,7 +134,8 @@ void ComputeBatchNormalization(Graph& graph, const Node& node, std::vector<Node>
     return nodes.back();
   };
   Node& scale = append(".scale", "Pointwise", {node.inputs[4]}, vector);
-  scale.chain = {{.kind = ChainStep::Kind::kScalar, .binary = kernels::Binary::kAdd,
+  scale.chain = {{.kind = ChainStep::Kind::kScalar,
+                  .binary = kernels::Binary::kAdd,
                   .a = node.Float("epsilon", 1e-5f)},
                  {.kind = ChainStep::Kind::kUnary, .unary = kernels::Unary::kSqrt},
                  Operand(kernels::Binary::kRdiv, 0)};
@@ -170,10 +173,10 @@ void LowerBatchNormalization(Graph& graph) {
   std::vector<Node> nodes;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     Node& node = graph.nodes[n];
-    const bool constant =
-        node.op == "BatchNormalization" &&
-        std::ranges::all_of(std::span(node.inputs).subspan(1),
-                            [&](ValueId id) { return IsConstantFloat(graph, id); });
+    const bool constant = node.op == "BatchNormalization" &&
+                          std::ranges::all_of(std::span(node.inputs).subspan(1), [&](ValueId id) {
+                            return IsConstantFloat(graph, id);
+                          });
     if (node.op == "BatchNormalization" && !constant) {
       ComputeBatchNormalization(graph, node, nodes);
     } else if (constant) {
@@ -190,7 +193,8 @@ void LowerBatchNormalization(Graph& graph) {
         conv->outputs[0] = node.outputs[0];
         continue;
       }
-      const Shape shape = ChannelShape(At(graph, x).shape->size(), static_cast<int64_t>(scale.size()));
+      const Shape shape =
+          ChannelShape(At(graph, x).shape->size(), static_cast<int64_t>(scale.size()));
       const ValueId scale_id = AddConstant(graph, node.name + ".scale", scale, shape);
       const ValueId shift_id = AddConstant(graph, node.name + ".shift", shift, shape);
       nodes.push_back(ScaleAndShift(node, scale_id, shift_id));
@@ -206,7 +210,8 @@ void FoldPads(Graph& graph) {
   const std::vector<int> producer = Producers(graph);
   for (Node& conv : graph.nodes) {
     if (conv.op != "Conv" || producer[static_cast<size_t>(conv.inputs[0])] < 0) continue;
-    const Node& pad = graph.nodes[static_cast<size_t>(producer[static_cast<size_t>(conv.inputs[0])])];
+    const Node& pad =
+        graph.nodes[static_cast<size_t>(producer[static_cast<size_t>(conv.inputs[0])])];
     const std::string auto_pad = conv.String("auto_pad", "NOTSET");
     if (pad.op != "Pad" || pad.String("mode", "constant") != "constant" ||
         (auto_pad != "NOTSET" && auto_pad != "VALID") || pad.Float("value", 0.0f) != 0.0f ||
@@ -273,7 +278,8 @@ void LowerGlobalReductions(Graph& graph) {
       bool whole = only_spatial;
       for (const int64_t axis : {2, 3}) {
         const bool listed = std::ranges::find(axes, axis) != axes.end();
-        whole = whole && (listed || (shape[static_cast<size_t>(axis)] == 1 && node.Int("keepdims", 1) != 0));
+        whole = whole &&
+                (listed || (shape[static_cast<size_t>(axis)] == 1 && node.Int("keepdims", 1) != 0));
       }
       if (!whole) reduction.clear();
       keepdims = node.Int("keepdims", 1) != 0;

@@ -1,12 +1,13 @@
-// The passes between shape inference and layout. They rewrite ONNX operators into the fewer ones that
-// the engine runs, fuse pointwise work behind its producer and drop what nothing reads.
+// The passes between shape inference and layout. They rewrite ONNX operators into the fewer ones
+// that the engine runs, fuse pointwise work behind its producer and drop what nothing reads.
 #pragma once
 
 #include "graph/graph.h"
 
 namespace deltacnn {
 
-/// All passes, in order. Shapes and types of every value that a node touches are known and stay known.
+/// All passes, in order. Shapes and types of every value that a node touches are known and stay
+/// known.
 void Lower(Graph& graph);
 
 // The single passes; each keeps the invariants of Graph.

@@ -2,8 +2,8 @@
 //
 // Bit stability: what a kernel computes for a pixel depends on that pixel's inputs only, never on
 // how many or which other pixels are computed in the same call, nor on their order. Every variant
-// (remainder sizes, vector tails) therefore uses the same operations in the same order. Which of several
-// different NaNs comes out is unspecified.
+// (remainder sizes, vector tails) therefore uses the same operations in the same order. Which of
+// several different NaNs comes out is unspecified.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +29,8 @@ enum class Unary : uint8_t {
   kGeluTanh,     // 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))
   kTanh,
   kErf,
-  kSoftplus,     // log(1 + exp(x))
-  kSoftsign,     // x / (1 + |x|)
+  kSoftplus,  // log(1 + exp(x))
+  kSoftsign,  // x / (1 + |x|)
   kExp,
   kLog,
   kSqrt,
@@ -39,21 +39,21 @@ enum class Unary : uint8_t {
   kAbs,
   kFloor,
   kCeil,
-  kRound,        // half to even
+  kRound,  // half to even
   kSign,
   kSin,
   kCos,
-  kAffine,       // a * x + b, two roundings
+  kAffine,  // a * x + b, two roundings
 };
 
 /// Pointwise functions of two arguments, x first.
 enum class Binary : uint8_t {
   kAdd,
   kSub,
-  kRsub,   // y - x
+  kRsub,  // y - x
   kMul,
   kDiv,
-  kRdiv,   // y / x
+  kRdiv,  // y / x
   kMin,
   kMax,
   kPow,    // x ^ y
@@ -62,9 +62,10 @@ enum class Binary : uint8_t {
 };
 
 /// An indirect GEMM: `count` output pixels times one panel of output channels. Every pixel reads
-/// `runs` contiguous stretches of `run_length` floats; stretch r starts at pixels[i] + run_offset[r].
-/// out[i * out_pitch + j] = bias[j] + sum over r, k of input * weights[(r * run_length + k) * panel + j],
-/// summed in the order of r, then k, by fused multiply-add where the instruction set has it.
+/// `runs` contiguous stretches of `run_length` floats; stretch r starts at pixels[i] +
+/// run_offset[r]. out[i * out_pitch + j] = bias[j] + sum over r, k of input * weights[(r *
+/// run_length + k) * panel + j], summed in the order of r, then k, by fused multiply-add where the
+/// instruction set has it.
 struct GemmArgs {
   const float* const* pixels;
   size_t count;
@@ -78,7 +79,8 @@ struct GemmArgs {
 };
 
 /// A depthwise convolution of `channels` adjacent channels at `count` output pixels:
-/// out[i * out_pitch + c] = bias[c] + sum over taps t of pixels[i][tap_offset[t] + c] * weights[t * weight_pitch + c].
+/// out[i * out_pitch + c] = bias[c] + sum over taps t of pixels[i][tap_offset[t] + c] * weights[t *
+/// weight_pitch + c].
 struct DepthwiseArgs {
   const float* const* pixels;
   size_t count;
@@ -93,9 +95,9 @@ struct DepthwiseArgs {
 };
 
 struct Table {
-  const char* name;   // "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", ... as Highway spells it
-  size_t panel;       // output channels of one GEMM panel (two vectors)
-  size_t max_rows;    // most pixels that the register block holds; any `count` is accepted
+  const char* name;  // "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", ... as Highway spells it
+  size_t panel;      // output channels of one GEMM panel (two vectors)
+  size_t max_rows;   // most pixels that the register block holds; any `count` is accepted
 
   void (*gemm)(const GemmArgs& args);
   void (*depthwise)(const DepthwiseArgs& args);

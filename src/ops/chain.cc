@@ -21,16 +21,17 @@ void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel
   for (const Span& span : spans) {
     float* target = work.Pixel<float>(out_, span.row, span.col) + channel;
     for (int k = 0; k < span.count; ++k, x += pitch, target += out_.col_stride) {
-      // A change too small to propagate leaves the old value in place, so that small changes add up.
-      // Written so that a NaN counts as a change.
+      // A change too small to propagate leaves the old value in place, so that small changes add
+      // up. Written so that a NaN counts as a change.
       if (limit > 0 && kernels_.squared_distance(target, x, width) <= limit) continue;
-      if (kernels_.store_changed(target, x, width)) work.changed[span.first + static_cast<size_t>(k)] = 1;
+      if (kernels_.store_changed(target, x, width))
+        work.changed[span.first + static_cast<size_t>(k)] = 1;
     }
   }
 }
 
-void Chain::Apply(const Work& work, std::span<const Span> spans, size_t channel, size_t width, size_t pitch,
-                  float* x, float* saved) const {
+void Chain::Apply(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
+                  size_t pitch, float* x, float* saved) const {
   if (steps_.empty()) return;
   size_t pixels = 0;
   for (const Span& span : spans) pixels += static_cast<size_t>(span.count);
@@ -89,9 +90,10 @@ void LayoutChainOperands(LayoutContext& context) {
 
 std::string DescribeChain(const Node& node) {
   static constexpr const char* kUnaryNames[] = {
-      "Relu", "Clip", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Silu", "HardSigmoid", "HardSwish", "Mish",
-      "Gelu", "GeluTanh", "Tanh", "Erf", "Softplus", "Softsign", "Exp", "Log", "Sqrt", "Reciprocal", "Neg",
-      "Abs", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Affine"};
+      "Relu",      "Clip", "LeakyRelu", "Elu",        "Selu",  "Sigmoid", "Silu",     "HardSigmoid",
+      "HardSwish", "Mish", "Gelu",      "GeluTanh",   "Tanh",  "Erf",     "Softplus", "Softsign",
+      "Exp",       "Log",  "Sqrt",      "Reciprocal", "Neg",   "Abs",     "Floor",    "Ceil",
+      "Round",     "Sign", "Sin",       "Cos",        "Affine"};
   static constexpr const char* kBinaryNames[] = {"Add", "Sub", "Sub", "Mul", "Div",  "Div",
                                                  "Min", "Max", "Pow", "Pow", "PRelu"};
   std::string text;

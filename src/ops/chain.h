@@ -18,20 +18,20 @@ class Chain {
   /// True if Finish needs `saved`.
   bool saves() const { return saves_; }
 
-  /// Applies all steps to channels [channel, channel + width) of the pixels of `spans` and stores the
-  /// result in the output. The block `x` has one row of `pitch` floats a pixel; what lies beyond `width`
-  /// is scratch. `saved` is as large.
-  void Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width, size_t pitch,
-              float* x, float* saved) const;
+  /// Applies all steps to channels [channel, channel + width) of the pixels of `spans` and stores
+  /// the result in the output. The block `x` has one row of `pitch` floats a pixel; what lies
+  /// beyond `width` is scratch. `saved` is as large.
+  void Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
+              size_t pitch, float* x, float* saved) const;
 
   /// ORs into `out` the pixels whose operands changed; `masks` are those of the operands.
   void Affect(std::span<const MaskView> masks, const MaskView& out) const;
 
  private:
-  void Apply(const Work& work, std::span<const Span> spans, size_t channel, size_t width, size_t pitch,
-             float* x, float* saved) const;
-  void ApplyOperand(const Work& work, const ChainStep& step, std::span<const Span> spans, size_t channel,
-                    size_t width, size_t pitch, float* x) const;
+  void Apply(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
+             size_t pitch, float* x, float* saved) const;
+  void ApplyOperand(const Work& work, const ChainStep& step, std::span<const Span> spans,
+                    size_t channel, size_t width, size_t pitch, float* x) const;
 
   const kernels::Table& kernels_;
   Placement out_;

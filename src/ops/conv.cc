@@ -1,8 +1,8 @@
 // Convolution over lists of pixels: an indirect GEMM, or the depthwise kernel.
 //
-// The input has zeros around it (its halo), so every tap of every window is at a fixed distance from
-// the window's first pixel: one pointer an output pixel is all the indirection there is. The taps of a
-// kernel row are one contiguous run where the input's pixels are adjacent in memory.
+// The input has zeros around it (its halo), so every tap of every window is at a fixed distance
+// from the window's first pixel: one pointer an output pixel is all the indirection there is. The
+// taps of a kernel row are one contiguous run where the input's pixels are adjacent in memory.
 #include <algorithm>
 #include <memory>
 
@@ -21,15 +21,19 @@ constexpr int kChunk = 224;
 class ConvBase : public Kernel {
  public:
   ConvBase(const MakeContext& context, const ConvWindow& window)
-      : in_(context.in(0)), out_(context.out(0)), kernels_(context.kernels), window_(window),
-        chain_(context, context.node.inputs.size()), operand_masks_(context.node.inputs.size()) {
+      : in_(context.in(0)),
+        out_(context.out(0)),
+        kernels_(context.kernels),
+        window_(window),
+        chain_(context, context.node.inputs.size()),
+        operand_masks_(context.node.inputs.size()) {
     const auto in_dims = SpatialDims(in_.shape);
     const auto out_dims = SpatialDims(out_.shape);
     for (size_t a = 0; a < 2; ++a) {
-      map_[a] = WindowMap::Window(static_cast<int>(in_dims[a]), static_cast<int>(out_dims[a]),
-                                  static_cast<int>(window.kernel[a]), static_cast<int>(window.stride[a]),
-                                  static_cast<int>(window.dilation[a]),
-                                  static_cast<int>(window.pad_before[a]));
+      map_[a] = WindowMap::Window(
+          static_cast<int>(in_dims[a]), static_cast<int>(out_dims[a]),
+          static_cast<int>(window.kernel[a]), static_cast<int>(window.stride[a]),
+          static_cast<int>(window.dilation[a]), static_cast<int>(window.pad_before[a]));
     }
     const bool two_d = in_.shape.size() == 4;
     row_stride_ = two_d ? in_.strides[2] : 0;
@@ -111,14 +115,19 @@ class GemmConv : public ConvBase {
           [&](size_t o) { return bias != nullptr ? bias[g * outputs + o] : 0.0f; }));
     }
     group_channels_ = channels;
+    // All output channels of a pixel; the last panel of the last group may reach beyond them.
+    width_ = static_cast<size_t>(out_.channels) + kernels_.panel;
   }
 
   void Compute(const Work& work) const override {
     auto* pixels = reinterpret_cast<const float**>(work.scratch);
     auto* block = reinterpret_cast<float*>(work.scratch + kChunk * sizeof(float*));
-    float* saved = block + kChunk * kernels_.panel;
+    float* saved = block + kChunk * width_;
     const size_t count = Windows(work, pixels);
     const size_t panel = kernels_.panel;
+    // A cutoff judges whole pixels; without one every panel is finished while it is hot.
+    const bool whole = work.cutoff > 0;
+    const size_t pitch = whole ? width_ : panel;
     size_t channel = 0;
     for (const PackedWeights& group : groups_) {
       for (size_t p = 0; p < group.panels; ++p) {
@@ -129,16 +138,20 @@ class GemmConv : public ConvBase {
                        .run_length = run_length_,
                        .weights = group.weights.data() + p * group.depth * panel,
                        .bias = group.bias.data() + p * panel,
-                       .out = block,
-                       .out_pitch = panel});
-        chain_.Finish(work, work.spans, channel + p * panel, std::min(panel, group.outputs - p * panel), panel, block, saved);
+                       .out = whole ? block + channel + p * panel : block,
+                       .out_pitch = pitch});
+        if (!whole) {
+          chain_.Finish(work, work.spans, channel + p * panel,
+                        std::min(panel, group.outputs - p * panel), panel, block, saved);
+        }
       }
       channel += group.outputs;
       for (size_t i = 0; i < count; ++i) pixels[i] += group_channels_;
     }
+    if (whole) chain_.Finish(work, work.spans, 0, channel, pitch, block, saved);
   }
 
-  size_t ScratchBytes() const override { return ScratchFor(kernels_.panel); }
+  size_t ScratchBytes() const override { return ScratchFor(width_); }
   int64_t MacsPerPixel() const override {
     return static_cast<int64_t>(groups_[0].depth) * out_.channels;
   }
@@ -152,6 +165,7 @@ class GemmConv : public ConvBase {
   std::vector<ptrdiff_t> runs_;
   size_t run_length_ = 0;
   size_t group_channels_ = 0;
+  size_t width_ = 0;
   std::vector<PackedWeights> groups_;
 };
 
@@ -165,20 +179,22 @@ class DepthwiseConv : public ConvBase {
       for (int64_t x = 0; x < kw; ++x) taps_.push_back(TapOffset(y, x));
     weights_.resize(taps_.size() * channels);
     for (size_t t = 0; t < taps_.size(); ++t)
-      for (size_t c = 0; c < channels; ++c) weights_[t * channels + c] = weights[c * taps_.size() + t];
+      for (size_t c = 0; c < channels; ++c)
+        weights_[t * channels + c] = weights[c * taps_.size() + t];
     bias_.assign(channels, 0.0f);
     if (context.Has(2)) std::ranges::copy(context.in(2).constant->as<float>(), bias_.begin());
-    width_ = std::min<size_t>(channels, kWidth);
   }
 
   void Compute(const Work& work) const override {
     auto* pixels = reinterpret_cast<const float**>(work.scratch);
     auto* block = reinterpret_cast<float*>(work.scratch + kChunk * sizeof(float*));
-    float* saved = block + kChunk * width_;
-    const size_t count = Windows(work, pixels);
     const auto channels = static_cast<size_t>(in_.channels);
-    for (size_t c = 0; c < channels; c += width_) {
-      const size_t width = std::min(width_, channels - c);
+    float* saved = block + kChunk * channels;
+    const size_t count = Windows(work, pixels);
+    const bool whole = work.cutoff > 0;  // as in GemmConv
+    for (size_t c = 0; c < channels; c += kWidth) {
+      const size_t width = std::min(kWidth, channels - c);
+      const size_t pitch = whole ? channels : width;
       kernels_.depthwise({.pixels = pixels,
                           .count = count,
                           .tap_offset = taps_.data(),
@@ -187,16 +203,19 @@ class DepthwiseConv : public ConvBase {
                           .weights = weights_.data() + c,
                           .weight_pitch = channels,
                           .bias = bias_.data() + c,
-                          .out = block,
-                          .out_pitch = width});
-      chain_.Finish(work, work.spans, c, width, width, block, saved);
+                          .out = whole ? block + c : block,
+                          .out_pitch = pitch});
+      if (!whole) chain_.Finish(work, work.spans, c, width, pitch, block, saved);
       for (size_t i = 0; i < count; ++i) pixels[i] += width;
     }
+    if (whole) chain_.Finish(work, work.spans, 0, channels, channels, block, saved);
   }
 
-  size_t ScratchBytes() const override { return ScratchFor(width_); }
+  size_t ScratchBytes() const override { return ScratchFor(static_cast<size_t>(in_.channels)); }
   int ChunkPixels() const override { return 64; }
-  int64_t MacsPerPixel() const override { return static_cast<int64_t>(taps_.size()) * out_.channels; }
+  int64_t MacsPerPixel() const override {
+    return static_cast<int64_t>(taps_.size()) * out_.channels;
+  }
   size_t WeightBytes() const override { return (weights_.size() + bias_.size()) * sizeof(float); }
 
  private:
@@ -206,7 +225,6 @@ class DepthwiseConv : public ConvBase {
   std::vector<ptrdiff_t> taps_;
   std::vector<float> weights_;  // [tap][channel]
   std::vector<float> bias_;
-  size_t width_ = 0;
 };
 
 Result<ConvWindow> WindowOf(const Node& node, const Shape& input, const Shape& weights) {
@@ -218,25 +236,29 @@ Result<ConvWindow> WindowOf(const Node& node, const Shape& input, const Shape& w
 }  // namespace
 
 Status InferConv(InferContext& context) {
-  if (!context.Has(0) || !context.Has(1)) return context.Invalid("its input or its weights are missing");
+  if (!context.Has(0) || !context.Has(1))
+    return context.Invalid("its input or its weights are missing");
   const Shape& in = context.shape(0);
   const Shape& weights = context.shape(1);
   if (context.dtype(0) != DType::kFloat32 || context.dtype(1) != DType::kFloat32) {
-    return context.Unsupported(std::string("input and weights are ") + NameOf(context.dtype(0)) + " and " +
-                               NameOf(context.dtype(1)) + " (supported: float32)");
+    return context.Unsupported(std::string("input and weights are ") + NameOf(context.dtype(0)) +
+                               " and " + NameOf(context.dtype(1)) + " (supported: float32)");
   }
-  if (in.size() == 5) return context.Unsupported("3-D convolution is not supported (supported: 1-D, 2-D)");
+  if (in.size() == 5)
+    return context.Unsupported("3-D convolution is not supported (supported: 1-D, 2-D)");
   if ((in.size() != 3 && in.size() != 4) || weights.size() != in.size())
-    return context.Invalid("input " + ToString(in) + " and weights " + ToString(weights) + " do not fit");
+    return context.Invalid("input " + ToString(in) + " and weights " + ToString(weights) +
+                           " do not fit");
   auto window = WindowOf(context.node, in, weights);
   if (!window.ok()) return window.error();
   const int64_t groups = window->groups;
-  if (groups < 1 || in[1] % groups != 0 || weights[0] % groups != 0 || weights[1] != in[1] / groups ||
-      in[1] == 0 || weights[0] == 0) {
+  if (groups < 1 || in[1] % groups != 0 || weights[0] % groups != 0 ||
+      weights[1] != in[1] / groups || in[1] == 0 || weights[0] == 0) {
     return context.Invalid("weights " + ToString(weights) + " do not fit " + std::to_string(in[1]) +
                            " input channels in " + std::to_string(groups) + " groups");
   }
-  if (context.Has(2) && (context.shape(2) != Shape{weights[0]} || context.dtype(2) != DType::kFloat32))
+  if (context.Has(2) &&
+      (context.shape(2) != Shape{weights[0]} || context.dtype(2) != DType::kFloat32))
     return context.Invalid("its bias is not one float32 per output channel");
   if (context.constant(1) == nullptr) return context.DataDependent("its weights are not constants");
   if (context.Has(2) && context.constant(2) == nullptr)
@@ -245,7 +267,8 @@ Status InferConv(InferContext& context) {
   const auto dims = SpatialDims(in);
   for (size_t a = in.size() == 3 ? 1 : 0; a < 2; ++a) {
     const int64_t room = dims[a] + window->pad_before[a] + window->pad_after[a] - window->Extent(a);
-    if (room < 0 || dims[a] == 0) return context.Invalid("its window is larger than the input " + ToString(in));
+    if (room < 0 || dims[a] == 0)
+      return context.Invalid("its window is larger than the input " + ToString(in));
     out.push_back(room / window->stride[a] + 1);
   }
   context.SetOutput(0, DType::kFloat32, std::move(out));
@@ -263,19 +286,24 @@ void LayoutConv(LayoutContext& context) {
   const auto out_dims = SpatialDims(out);
   // Pads at the end that no window reaches are not needed.
   const auto after = [&](size_t a) {
-    return static_cast<int>(std::max<int64_t>(
-        0, (out_dims[a] - 1) * window->stride[a] + window->Extent(a) - window->pad_before[a] - in_dims[a]));
+    return static_cast<int>(std::max<int64_t>(0, (out_dims[a] - 1) * window->stride[a] +
+                                                     window->Extent(a) - window->pad_before[a] -
+                                                     in_dims[a]));
   };
-  context.input_halo[0] = {.top = static_cast<int>(window->pad_before[0]), .bottom = after(0),
-                           .left = static_cast<int>(window->pad_before[1]), .right = after(1)};
+  context.input_halo[0] = {.top = static_cast<int>(window->pad_before[0]),
+                           .bottom = after(0),
+                           .left = static_cast<int>(window->pad_before[1]),
+                           .right = after(1)};
   LayoutChainOperands(context);
 }
 
 Result<KernelPtr> MakeConv(const MakeContext& context) {
   const auto window = WindowOf(context.node, context.in(0).shape, context.in(1).shape);
   if (!window.ok()) return window.error();
-  const bool depthwise = window->groups == context.in(0).channels && window->groups == context.out(0).channels;
-  if (depthwise && window->groups > 1) return KernelPtr(std::make_unique<DepthwiseConv>(context, *window));
+  const bool depthwise =
+      window->groups == context.in(0).channels && window->groups == context.out(0).channels;
+  if (depthwise && window->groups > 1)
+    return KernelPtr(std::make_unique<DepthwiseConv>(context, *window));
   return KernelPtr(std::make_unique<GemmConv>(context, *window));
 }
 

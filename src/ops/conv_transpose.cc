@@ -1,6 +1,6 @@
-// Transposed convolution as a gather. Output row y reads input row (y + pad - ky * dilation) / stride for
-// the taps ky for which that is whole; which taps those are depends on (y + pad) % stride only. So every
-// phase of rows and columns is an ordinary convolution with its own few taps.
+// Transposed convolution as a gather. Output row y reads input row (y + pad - ky * dilation) /
+// stride for the taps ky for which that is whole; which taps those are depends on (y + pad) %
+// stride only. So every phase of rows and columns is an ordinary convolution with its own few taps.
 #include <algorithm>
 #include <memory>
 
@@ -36,7 +36,8 @@ Status ResolveOutput(const Node& node, const Shape& input, ConvWindow& window,
   std::vector<int64_t> extra = node.Ints("output_padding");
   std::vector<int64_t> wanted = node.Ints("output_shape");
   extra.resize(spatial, 0);
-  if (!wanted.empty() && wanted.size() == input.size()) wanted.erase(wanted.begin(), wanted.begin() + 2);
+  if (!wanted.empty() && wanted.size() == input.size())
+    wanted.erase(wanted.begin(), wanted.begin() + 2);
   const std::string auto_pad = node.String("auto_pad", "NOTSET");
   outputs = {1, 1};
   for (size_t d = 0; d < spatial; ++d) {
@@ -55,7 +56,8 @@ Status ResolveOutput(const Node& node, const Shape& input, ConvWindow& window,
     } else {
       outputs[a] = full - window.pad_before[a] - window.pad_after[a];
     }
-    if (outputs[a] < 1) return NodeError(ErrorCode::kInvalidModel, node, "its output would be empty");
+    if (outputs[a] < 1)
+      return NodeError(ErrorCode::kInvalidModel, node, "its output would be empty");
   }
   return {};
 }
@@ -63,8 +65,12 @@ Status ResolveOutput(const Node& node, const Shape& input, ConvWindow& window,
 class ConvTransposeKernel : public Kernel {
  public:
   ConvTransposeKernel(const MakeContext& context, const ConvWindow& window)
-      : in_(context.in(0)), out_(context.out(0)), kernels_(context.kernels), window_(window),
-        chain_(context, context.node.inputs.size()), operand_masks_(context.node.inputs.size()) {
+      : in_(context.in(0)),
+        out_(context.out(0)),
+        kernels_(context.kernels),
+        window_(window),
+        chain_(context, context.node.inputs.size()),
+        operand_masks_(context.node.inputs.size()) {
     const auto in_dims = SpatialDims(in_.shape);
     out_dims_ = SpatialDims(out_.shape);
     row_stride_ = in_.shape.size() == 4 ? in_.strides[2] : 0;
@@ -122,14 +128,13 @@ class ConvTransposeKernel : public Kernel {
           for (size_t i = 0; i < count; ++i)
             std::copy_n(phase_block + i * panel, panel, block + place[i] * panel);
         }
-        chain_.Finish(work, work.spans, g * outputs + p * panel, std::min(panel, outputs - p * panel), panel,
-                      block, saved);
+        chain_.Finish(work, work.spans, g * outputs + p * panel,
+                      std::min(panel, outputs - p * panel), panel, block, saved);
       }
     }
   }
 
   int ChunkPixels() const override { return kChunk; }
-  bool takes_cutoff() const override { return true; }
   size_t ScratchBytes() const override {
     return kChunk * (sizeof(float*) + sizeof(size_t)) + 3 * kChunk * kernels_.panel * sizeof(float);
   }
@@ -147,7 +152,7 @@ class ConvTransposeKernel : public Kernel {
 
  private:
   struct Phase {
-    std::vector<ptrdiff_t> runs;        // one a tap
+    std::vector<ptrdiff_t> runs;  // one a tap
     std::vector<PackedWeights> groups;
   };
 
@@ -182,8 +187,10 @@ class ConvTransposeKernel : public Kernel {
     }
   }
 
-  /// The listed pixels of a phase: pointers to the input pixel at shift zero, and places in the list.
-  size_t PixelsOf(const Work& work, size_t phase, size_t channel, const float** pixels, size_t* place) const {
+  /// The listed pixels of a phase: pointers to the input pixel at shift zero, and places in the
+  /// list.
+  size_t PixelsOf(const Work& work, size_t phase, size_t channel, const float** pixels,
+                  size_t* place) const {
     const auto* data = reinterpret_cast<const float*>(work.buffers[in_.buffer]) + channel;
     const int64_t origin = in_.row_offset[0];
     const auto py = static_cast<int64_t>(phase) / window_.stride[1];
@@ -218,14 +225,17 @@ class ConvTransposeKernel : public Kernel {
 }  // namespace
 
 Status InferConvTranspose(InferContext& context) {
-  if (!context.Has(0) || !context.Has(1)) return context.Invalid("its input or its weights are missing");
+  if (!context.Has(0) || !context.Has(1))
+    return context.Invalid("its input or its weights are missing");
   const Shape& in = context.shape(0);
   const Shape& weights = context.shape(1);
   if (context.dtype(0) != DType::kFloat32 || context.dtype(1) != DType::kFloat32)
     return context.Unsupported("input or weights are not float32");
-  if (in.size() == 5) return context.Unsupported("3-D convolution is not supported (supported: 1-D, 2-D)");
+  if (in.size() == 5)
+    return context.Unsupported("3-D convolution is not supported (supported: 1-D, 2-D)");
   if ((in.size() != 3 && in.size() != 4) || weights.size() != in.size())
-    return context.Invalid("input " + ToString(in) + " and weights " + ToString(weights) + " do not fit");
+    return context.Invalid("input " + ToString(in) + " and weights " + ToString(weights) +
+                           " do not fit");
   auto window = ReadConvWindow(context.node, in, weights);
   if (!window.ok()) return window.error();
   if (window->groups < 1 || weights[0] != in[1] || in[1] % window->groups != 0 || in[1] == 0 ||
@@ -236,7 +246,8 @@ Status InferConvTranspose(InferContext& context) {
   if (window->stride[0] * window->stride[1] > 4096)
     return context.Unsupported("strides beyond 64 x 64 are not supported");
   const int64_t channels = weights[1] * window->groups;
-  if (context.Has(2) && (context.shape(2) != Shape{channels} || context.dtype(2) != DType::kFloat32))
+  if (context.Has(2) &&
+      (context.shape(2) != Shape{channels} || context.dtype(2) != DType::kFloat32))
     return context.Invalid("its bias is not one float32 per output channel");
   if (context.constant(1) == nullptr) return context.DataDependent("its weights are not constants");
   if (context.Has(2) && context.constant(2) == nullptr)
@@ -276,7 +287,8 @@ void LayoutConvTranspose(LayoutContext& context) {
     before[a] = static_cast<int>(std::max<int64_t>(0, -(first + lowest)));
     after[a] = static_cast<int>(std::max<int64_t>(0, last + highest - (dims[a] - 1)));
   }
-  context.input_halo[0] = {.top = before[0], .bottom = after[0], .left = before[1], .right = after[1]};
+  context.input_halo[0] = {
+      .top = before[0], .bottom = after[0], .left = before[1], .right = after[1]};
   LayoutChainOperands(context);
 }
 

@@ -16,8 +16,11 @@ std::array<int64_t, 2> SpatialDims(const Shape& shape) {
 
 Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Shape& weights) {
   const size_t spatial = input.size() - 2;
-  const auto invalid = [&](const std::string& what) { return NodeError(ErrorCode::kInvalidModel, node, what); };
-  const auto read = [&](const char* name, int64_t fallback, int64_t least) -> Result<std::vector<int64_t>> {
+  const auto invalid = [&](const std::string& what) {
+    return NodeError(ErrorCode::kInvalidModel, node, what);
+  };
+  const auto read = [&](const char* name, int64_t fallback,
+                        int64_t least) -> Result<std::vector<int64_t>> {
     std::vector<int64_t> values = node.Ints(name);
     if (values.empty()) values.assign(spatial, fallback);
     const bool valid = values.size() == spatial && std::ranges::all_of(values, [&](int64_t v) {
@@ -39,7 +42,8 @@ Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Sh
                           });
   if (!pads_valid) return invalid("pads are out of range (negative pads are not supported)");
   const std::string auto_pad = node.String("auto_pad", "NOTSET");
-  if (auto_pad != "NOTSET" && auto_pad != "VALID" && auto_pad != "SAME_UPPER" && auto_pad != "SAME_LOWER")
+  if (auto_pad != "NOTSET" && auto_pad != "VALID" && auto_pad != "SAME_UPPER" &&
+      auto_pad != "SAME_LOWER")
     return invalid("auto_pad '" + auto_pad + "' is unknown");
   if (auto_pad != "NOTSET") std::ranges::fill(pads, 0);
 
@@ -54,7 +58,8 @@ Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Sh
     window.dilation[axis] = (*dilations)[d];
     window.pad_before[axis] = pads[d];
     window.pad_after[axis] = pads[d + spatial];
-    if (window.kernel[axis] < 1 || window.kernel[axis] > kLargest) return invalid("its kernel is empty");
+    if (window.kernel[axis] < 1 || window.kernel[axis] > kLargest)
+      return invalid("its kernel is empty");
   }
   return window;
 }

@@ -8,8 +8,8 @@
 
 namespace deltacnn {
 
-/// Output element (i0, i1, ...) is input element (sum over axes b of delta[b] at index ib), or the fill
-/// value where any fill[b][ib] is set. All operators of the family are separable in this way.
+/// Output element (i0, i1, ...) is input element (sum over axes b of delta[b] at index ib), or the
+/// fill value where any fill[b][ib] is set. All operators of the family are separable in this way.
 struct IndexMap {
   size_t input_rank = 0;
   std::vector<std::vector<int64_t>> delta;  // [output axis][index * input_rank + input axis]
@@ -21,9 +21,10 @@ struct IndexMap {
 /// The map of a node of the Move family. Inputs that it depends on are constants of `graph`.
 IndexMap MakeIndexMap(const Graph& graph, const Node& node);
 
-/// If every output pixel is a contiguous part of the input's memory at a regular distance, the place
-/// of the output there: no element has to move. `out` has dtype, shape and pixel axes.
-std::optional<Placement> AliasPlacement(const IndexMap& map, const Placement& in, const Placement& out);
+/// If every output pixel is a contiguous part of the input's memory at a regular distance, the
+/// place of the output there: no element has to move. `out` has dtype, shape and pixel axes.
+std::optional<Placement> AliasPlacement(const IndexMap& map, const Placement& in,
+                                        const Placement& out);
 
 /// True if output pixel (r, c) depends on input pixel (r, c) only: both can share one mask.
 bool SamePixels(const IndexMap& map, const Placement& in, const Placement& out);
@@ -38,7 +39,8 @@ Grid GridOf(const Shape& shape, AxisSet pixel_axes);
 struct SplitOffsets {
   std::vector<int64_t> row, col, channel;
 };
-/// `axis_offset[a][i]`: what index i of logical axis a adds. Saturates nothing: callers keep it small.
+/// `axis_offset[a][i]`: what index i of logical axis a adds. Saturates nothing: callers keep it
+/// small.
 SplitOffsets SplitByLayout(const Shape& shape, AxisSet pixel_axes,
                            const std::vector<std::vector<int64_t>>& axis_offset);
 

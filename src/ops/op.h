@@ -1,10 +1,10 @@
 // What an operator gives the engine: output shapes, wanted layout, and a kernel.
 //
-// Layout. Every value is stored pixel by pixel: some of its logical axes are *pixel axes*, the others
-// *channel axes*. A pixel is one contiguous stretch of elements (the channel axes in logical order);
-// pixels lie at row_offset[row] + col * col_stride, where the last pixel axis runs along the columns
-// and all other pixel axes are folded into rows, in logical order. [N,C,H,W] with pixel axes N, H, W
-// is thus NHWC; a value without pixel axes is one pixel: a plain row-major tensor.
+// Layout. Every value is stored pixel by pixel: some of its logical axes are *pixel axes*, the
+// others *channel axes*. A pixel is one contiguous stretch of elements (the channel axes in logical
+// order); pixels lie at row_offset[row] + col * col_stride, where the last pixel axis runs along
+// the columns and all other pixel axes are folded into rows, in logical order. [N,C,H,W] with pixel
+// axes N, H, W is thus NHWC; a value without pixel axes is one pixel: a plain row-major tensor.
 // Masks have one bit a pixel.
 #pragma once
 
@@ -41,7 +41,7 @@ struct Placement {
   std::vector<int64_t> strides;     // of every logical axis, in elements
   std::vector<int64_t> row_offset;  // of pixel (row, 0), in elements from the start of the buffer
   int64_t col_stride = 0;
-  TensorPtr constant;               // row-major, set if the value is a constant
+  TensorPtr constant;  // row-major, set if the value is a constant
 
   int64_t Offset(int row, int col) const {
     return row_offset[static_cast<size_t>(row)] + col * col_stride;
@@ -58,10 +58,10 @@ struct Span {
 
 /// One call of Kernel::Compute.
 struct Work {
-  std::span<const Span> spans;       // at most Kernel::ChunkPixels() pixels
-  std::byte* const* buffers;         // of the stream
-  std::byte* scratch;                // Kernel::ScratchBytes() bytes, aligned to 64, of this thread
-  uint8_t* changed;                  // one flag a listed pixel; set to 1 where an output changed
+  std::span<const Span> spans;  // at most Kernel::ChunkPixels() pixels
+  std::byte* const* buffers;    // of the stream
+  std::byte* scratch;           // Kernel::ScratchBytes() bytes, aligned to 64, of this thread
+  uint8_t* changed;             // one flag a listed pixel; set to 1 where an output changed
   // Mean square below which a change of a chain's result is not worth storing; 0: every bit counts.
   float cutoff = 0;
 
@@ -76,8 +76,9 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
 
-  /// Sets in `out` (cleared before) every output pixel that a changed input pixel can reach. `inputs`
-  /// are the masks of the node's inputs, then of its chain operands; absent ones have no words.
+  /// Sets in `out` (cleared before) every output pixel that a changed input pixel can reach.
+  /// `inputs` are the masks of the node's inputs, then of its chain operands; absent ones have no
+  /// words.
   virtual void Affected(std::span<const MaskView> inputs, const MaskView& out) const = 0;
 
   /// Computes the listed pixels of all outputs in full, stores them and reports what changed.
@@ -130,19 +131,22 @@ class InferContext {
   bool data_dependent() const { return data_dependent_; }
 
  private:
-  const Value& value(size_t input) const { return graph_.values[static_cast<size_t>(node.Input(input))]; }
+  const Value& value(size_t input) const {
+    return graph_.values[static_cast<size_t>(node.Input(input))];
+  }
   Graph& graph_;
   bool data_dependent_ = false;
 };
 
-/// What layout selection sees and decides. `input_axes` holds the pixel axes that the inputs (then the
-/// chain operands) have; the operator changes those it needs otherwise and sets `output_axes`.
+/// What layout selection sees and decides. `input_axes` holds the pixel axes that the inputs (then
+/// the chain operands) have; the operator changes those it needs otherwise and sets `output_axes`.
 struct LayoutContext {
   const Node& node;
   const Graph& graph;
   std::vector<AxisSet> input_axes;
-  std::vector<Halo> input_halo;      // zeros wanted around each input, none by default
-  // False for constants that `make` takes from Placement::constant, so that no second copy is laid out.
+  std::vector<Halo> input_halo;  // zeros wanted around each input, none by default
+  // False for constants that `make` takes from Placement::constant, so that no second copy is laid
+  // out.
   std::vector<bool> input_in_memory;
   std::vector<AxisSet> output_axes;  // one per output
 
@@ -160,8 +164,8 @@ struct MakeContext {
   const Graph& graph;
   int64_t opset;
   bool alias;  // the output lies in the memory of the first input: nothing has to move
-  std::vector<const Placement*> inputs;    // node inputs, then chain operands; null where absent
-  std::vector<const Placement*> outputs;   // null where absent
+  std::vector<const Placement*> inputs;   // node inputs, then chain operands; null where absent
+  std::vector<const Placement*> outputs;  // null where absent
   const kernels::Table& kernels;
 
   const Placement& in(size_t i) const { return *inputs[i]; }

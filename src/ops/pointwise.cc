@@ -15,7 +15,9 @@ constexpr size_t kBlock = 4096;
 class PointwiseKernel : public Kernel {
  public:
   explicit PointwiseKernel(const MakeContext& context)
-      : in_(context.in(0)), out_(context.out(0)), chain_(context, context.node.inputs.size()),
+      : in_(context.in(0)),
+        out_(context.out(0)),
+        chain_(context, context.node.inputs.size()),
         primary_(in_, out_) {}
 
   void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
@@ -28,7 +30,8 @@ class PointwiseKernel : public Kernel {
     float* saved = x + kBlock;
     const auto channels = static_cast<size_t>(out_.channels);
     const size_t width = std::min(channels, kBlock);
-    const int pixels = static_cast<int>(std::max<size_t>(kBlock / std::max<size_t>(channels, 1), 1));
+    const int pixels =
+        static_cast<int>(std::max<size_t>(kBlock / std::max<size_t>(channels, 1), 1));
     for (const Span& whole : work.spans) {
       for (int done = 0; done < whole.count; done += pixels) {
         const Span span{whole.row, whole.col + done, std::min(pixels, whole.count - done),
@@ -43,14 +46,16 @@ class PointwiseKernel : public Kernel {
   bool takes_cutoff() const override { return true; }
 
  private:
-  void Block(const Work& work, const Span& span, size_t channel, size_t width, float* x, float* saved) const {
+  void Block(const Work& work, const Span& span, size_t channel, size_t width, float* x,
+             float* saved) const {
     const auto count = static_cast<size_t>(span.count);
     const float* source = work.Pixel<float>(in_, span.row, span.col) + channel;
     if (in_.col_stride == static_cast<int64_t>(width)) {
       std::memcpy(x, source, count * width * sizeof(float));
     } else {
       for (size_t k = 0; k < count; ++k)
-        std::memcpy(x + k * width, source + static_cast<int64_t>(k) * in_.col_stride, width * sizeof(float));
+        std::memcpy(x + k * width, source + static_cast<int64_t>(k) * in_.col_stride,
+                    width * sizeof(float));
     }
     chain_.Finish(work, {&span, 1}, channel, width, width, x, saved);
   }
@@ -79,7 +84,8 @@ Status InferPointwise(InferContext& context) {
     }
     // Pow alone may have an exponent of another type.
     if (context.dtype(i) != dtype && node.op != "Pow")
-      return context.Invalid(std::string("its inputs are ") + NameOf(dtype) + " and " + NameOf(context.dtype(i)));
+      return context.Invalid(std::string("its inputs are ") + NameOf(dtype) + " and " +
+                             NameOf(context.dtype(i)));
     auto joint = BroadcastShapes(shape, context.shape(i));
     if (!joint) {
       return context.Invalid("shapes " + ToString(shape) + " and " + ToString(context.shape(i)) +
@@ -113,14 +119,17 @@ Status InferBatchNormalization(InferContext& context) {
   if (context.rank(0) < 2 || context.dtype(0) != DType::kFloat32)
     return context.Unsupported("its input is not a float32 tensor of rank 2 or more");
   for (size_t i = 1; i < 5; ++i) {
-    if (!context.Has(i) || context.dtype(i) != DType::kFloat32 || context.shape(i) != Shape{context.shape(0)[1]})
+    if (!context.Has(i) || context.dtype(i) != DType::kFloat32 ||
+        context.shape(i) != Shape{context.shape(0)[1]})
       return context.Invalid("parameter " + std::to_string(i) + " is not one float32 per channel");
   }
   context.SetOutput(0, DType::kFloat32, context.shape(0));
   return {};
 }
 
-void LayoutBatchNormalization(LayoutContext& context) { context.output_axes[0] = context.input_axes[0]; }
+void LayoutBatchNormalization(LayoutContext& context) {
+  context.output_axes[0] = context.input_axes[0];
+}
 
 Result<KernelPtr> MakeBatchNormalization(const MakeContext& context) {
   return context.Unsupported("its parameters are not constants");
