@@ -157,6 +157,24 @@ std::string AgreementText(const Json& agreement) {
   return text;
 }
 
+/// The report in one line.
+std::string Verdict(const Json& json) {
+  const double step = json["step_ms"]["median"].get<double>();
+  const double dense = json["dense_ms"]["median"].get<double>();
+  std::string text = fmt::format("{} frames, {:.1f}x faster than dense, ",
+                                 json["frames"].get<int64_t>(), step > 0 ? dense / step : 1.0);
+  const Json& agreement = json["agreement"];
+  if (json["max_abs_diff"].get<double>() == 0) return text + "same bits";
+  if (agreement.is_null() || agreement["recall50"].is_null()) {
+    return text + fmt::format("outputs differ by at most {:g}", json["max_abs_diff"].get<double>());
+  }
+  const double recall = agreement["recall50"].get<double>();
+  const double precision = agreement["precision50"].get<double>();
+  if (recall == 1 && precision == 1) return text + "same detections";
+  return text + fmt::format("{} of its detections found, {} of those found right (IoU 0.5)",
+                            FormatShare(recall), FormatShare(precision));
+}
+
 void Print(const Json& json) {
   const auto number = [&](const char* key) { return json[key].get<double>(); };
   const auto times = [&](const char* key) {
@@ -183,6 +201,7 @@ void Print(const Json& json) {
   fmt::print("preprocess     {:.3f} ms median\n", json["preprocess_ms"]["median"].get<double>());
   fmt::print("decode         {:.3f} ms median\n", json["decode_ms"]["median"].get<double>());
   fmt::print("state          {} a stream\n", FormatBytes(json["state_bytes"].get<uint64_t>()));
+  fmt::print("{}\n", Verdict(json));
 }
 
 Status Loop(const VerifyArguments& arguments, VideoSource& source, Verifier& verifier) {

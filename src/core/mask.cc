@@ -51,8 +51,9 @@ void WindowMap::Invert(int inputs) {
   const int outputs = static_cast<int>(first.size());
   reader_first.assign(static_cast<size_t>(inputs), outputs);
   reader_last.assign(static_cast<size_t>(inputs), 0);
-  // Windows move forward with the output: the first reader of an input is the first output whose
-  // window ends behind it, the last one the last output whose window starts at or before it.
+  // The first reader of an input is the first output whose window ends behind it, the last one the
+  // last output whose window starts at or before it. That is exact where windows move forward with
+  // the output, and a superset for transposed convolutions with dilations, whose windows do not.
   for (int o = 0; o < outputs; ++o) {
     if (first[o] >= last[o]) continue;
     reader_first[last[o] - 1] = std::min(reader_first[last[o] - 1], o);

@@ -20,19 +20,38 @@ enum class Known { kStatic, kDynamic, kNothing };
 // Elements of one value: beyond it, tables of pixel positions alone would fill the memory.
 constexpr int64_t kMaxElements = int64_t{1} << 31;
 
+// Axis length times rank: operators that move elements keep a table of that size for an axis.
+constexpr int64_t kMaxAxisTable = int64_t{1} << 26;
+
+// Bytes of all constants that folding makes: a small file can ask for as many as it has nodes.
+constexpr uint64_t kMaxFoldedBytes = uint64_t{1} << 30;
+
 bool WithinLimits(const Shape& shape) {
+  if (shape.size() > 60) return false;  // axis sets are 64 bits wide
+  const auto rank = static_cast<int64_t>(shape.size());
   int64_t count = 1;  // without the zeros, which would hide the other dimensions
   for (const int64_t dim : shape) {
     if (__builtin_mul_overflow(count, std::max<int64_t>(dim, 1), &count) || count > kMaxElements)
       return false;
+    if (dim > kMaxAxisTable / rank) return false;
   }
-  return shape.size() <= 60;  // axis sets are 64 bits wide
+  return true;
 }
 
 bool WithinLimits(const Graph& graph, const Node& node) {
   return std::ranges::all_of(node.outputs, [&](ValueId id) {
     return id == kNoValue || WithinLimits(*graph.values[static_cast<size_t>(id)].shape);
   });
+}
+
+uint64_t OutputBytes(const Graph& graph, const Node& node) {
+  uint64_t bytes = 0;
+  for (const ValueId id : node.outputs) {
+    if (id == kNoValue) continue;
+    const Value& value = graph.values[static_cast<size_t>(id)];
+    bytes += static_cast<uint64_t>(ElementCount(*value.shape)) * SizeOf(value.dtype);
+  }
+  return bytes;
 }
 
 /// Every node gets a first output, wanted or not.
@@ -50,7 +69,9 @@ void AddFirstOutputs(Graph& graph) {
 std::vector<std::optional<Shape>> TakeShapes(Graph& graph, const Node& node) {
   std::vector<std::optional<Shape>> shapes;
   for (const ValueId id : node.outputs)
-    shapes.push_back(id == kNoValue ? std::nullopt : std::exchange(graph.values[static_cast<size_t>(id)].shape, {}));
+    shapes.push_back(id == kNoValue
+                         ? std::nullopt
+                         : std::exchange(graph.values[static_cast<size_t>(id)].shape, {}));
   return shapes;
 }
 
@@ -115,6 +136,7 @@ Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) 
 Inference InferShapes(Graph& graph, bool fold) {
   AddFirstOutputs(graph);
   Inference result;
+  uint64_t folded_bytes = 0;
   result.dynamic.assign(graph.nodes.size(), false);
   std::vector<Known> known(graph.values.size(), Known::kStatic);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -154,7 +176,8 @@ Inference InferShapes(Graph& graph, bool fold) {
     InferContext context(node, graph);
     if (const Status status = op->infer(context); !status.ok()) {
       for (size_t o = 0; o < node.outputs.size(); ++o)
-        if (node.outputs[o] != kNoValue) graph.values[static_cast<size_t>(node.outputs[o])].shape = claimed[o];
+        if (node.outputs[o] != kNoValue)
+          graph.values[static_cast<size_t>(node.outputs[o])].shape = claimed[o];
       result.dynamic[n] = context.data_dependent();
       set_outputs(context.data_dependent() ? Known::kDynamic : Known::kNothing);
       if (!context.data_dependent()) report(status.error());
@@ -166,14 +189,23 @@ Inference InferShapes(Graph& graph, bool fold) {
       continue;
     }
     if (!WithinLimits(graph, node)) {
-      report({ErrorCode::kLimit, "its output has more than 2^31 elements"});
+      report({ErrorCode::kLimit, "its output would be too large"});
       set_outputs(Known::kNothing);
       continue;
     }
     bool done = true;  // inference itself may have answered
     for (const ValueId out : node.outputs)
       done = done && (out == kNoValue || graph.Constant(out) != nullptr);
-    if (!fold || !constant || done) continue;
+    if (!done && !(fold && constant)) continue;
+    folded_bytes += OutputBytes(graph, node);
+    if (folded_bytes > kMaxFoldedBytes) {
+      report({ErrorCode::kLimit, "it and the nodes before it make constants that are too large"});
+      for (const ValueId out : node.outputs)
+        if (out != kNoValue) graph.values[static_cast<size_t>(out)].constant = nullptr;
+      set_outputs(Known::kNothing);
+      continue;
+    }
+    if (done) continue;
     std::vector<TensorPtr> operands;
     for (const ValueId in : node.inputs)
       operands.push_back(in == kNoValue ? nullptr : graph.Constant(in));

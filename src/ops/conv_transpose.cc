@@ -19,13 +19,15 @@ struct Tap {
   int64_t shift;
 };
 
-std::vector<Tap> TapsOf(const ConvWindow& window, size_t axis, int64_t phase) {
-  std::vector<Tap> taps;
+/// The taps of every phase of an axis; shifts fall from the first to the last.
+std::vector<std::vector<Tap>> TapsByPhase(const ConvWindow& window, size_t axis) {
+  const int64_t stride = window.stride[axis];
+  std::vector<std::vector<Tap>> phases(static_cast<size_t>(stride));
   for (int64_t k = 0; k < window.kernel[axis]; ++k) {
-    const int64_t distance = phase - k * window.dilation[axis];
-    if (distance % window.stride[axis] == 0) taps.push_back({k, distance / window.stride[axis]});
+    const int64_t distance = k * window.dilation[axis];
+    phases[static_cast<size_t>(distance % stride)].push_back({k, -(distance / stride)});
   }
-  return taps;
+  return phases;
 }
 
 /// Pads and output size of one axis, by the formulas of the ONNX specification.
@@ -75,18 +77,16 @@ class ConvTransposeKernel : public Kernel {
     out_dims_ = SpatialDims(out_.shape);
     row_stride_ = in_.shape.size() == 4 ? in_.strides[2] : 0;
     for (size_t a = 0; a < 2; ++a) {
+      taps_[a] = TapsByPhase(window_, a);
+      const auto clip = [&](int64_t i) {
+        return static_cast<int>(std::clamp<int64_t>(i, 0, in_dims[a]));
+      };
       for (int64_t o = 0; o < out_dims_[a]; ++o) {
         const int64_t at = o + window_.pad_before[a];
-        int64_t first = in_dims[a];
-        int64_t last = 0;
-        for (const Tap& tap : TapsOf(window_, a, at % window_.stride[a])) {
-          const int64_t i = at / window_.stride[a] + tap.shift;
-          if (i < 0 || i >= in_dims[a]) continue;
-          first = std::min(first, i);
-          last = std::max(last, i + 1);
-        }
-        map_[a].first.push_back(static_cast<int>(std::min(first, last)));
-        map_[a].last.push_back(static_cast<int>(last));
+        const auto& taps = taps_[a][static_cast<size_t>(at % window_.stride[a])];
+        const int64_t base = at / window_.stride[a];
+        map_[a].first.push_back(taps.empty() ? 0 : clip(base + taps.back().shift));
+        map_[a].last.push_back(taps.empty() ? 0 : clip(base + taps.front().shift + 1));
       }
       map_[a].Invert(static_cast<int>(in_dims[a]));
     }
@@ -163,12 +163,12 @@ class ConvTransposeKernel : public Kernel {
     const size_t outputs = static_cast<size_t>(out_.channels) / groups;
     const size_t channels = static_cast<size_t>(in_.channels) / groups;
     const auto kernel_size = static_cast<size_t>(window_.kernel[0] * window_.kernel[1]);
-    for (int64_t py = 0; py < window_.stride[0]; ++py) {
-      for (int64_t px = 0; px < window_.stride[1]; ++px) {
+    for (const std::vector<Tap>& row_taps : taps_[0]) {
+      for (const std::vector<Tap>& col_taps : taps_[1]) {
         Phase phase;
         std::vector<size_t> taps;  // positions in the kernel
-        for (const Tap& y : TapsOf(window_, 0, py)) {
-          for (const Tap& x : TapsOf(window_, 1, px)) {
+        for (const Tap& y : row_taps) {
+          for (const Tap& x : col_taps) {
             phase.runs.push_back(y.shift * row_stride_ + x.shift * in_.col_stride);
             taps.push_back(static_cast<size_t>(y.kernel * window_.kernel[1] + x.kernel));
           }
@@ -219,7 +219,8 @@ class ConvTransposeKernel : public Kernel {
   std::array<int64_t, 2> out_dims_{};
   int64_t row_stride_ = 0;
   std::array<WindowMap, 2> map_;
-  std::vector<Phase> phases_;  // row phase major
+  std::array<std::vector<std::vector<Tap>>, 2> taps_;  // by axis and phase
+  std::vector<Phase> phases_;                          // row phase major
 };
 
 }  // namespace
@@ -276,8 +277,8 @@ void LayoutConvTranspose(LayoutContext& context) {
   for (size_t a = 0; a < 2; ++a) {
     int64_t lowest = 0;
     int64_t highest = 0;
-    for (int64_t phase = 0; phase < window->stride[a]; ++phase) {
-      for (const Tap& tap : TapsOf(*window, a, phase)) {
+    for (const std::vector<Tap>& taps : TapsByPhase(*window, a)) {
+      for (const Tap& tap : taps) {
         lowest = std::min(lowest, tap.shift);
         highest = std::max(highest, tap.shift);
       }
