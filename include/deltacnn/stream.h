@@ -32,7 +32,7 @@ struct Policy {
 
 struct StreamOptions {
   int threads = 1;  // results do not depend on it
-  Policy policy;
+  Policy policy = {};
 };
 
 /// What a step did.

@@ -1,5 +1,6 @@
 #include "onnx/linker.h"
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -57,6 +58,7 @@ class Linker {
     ResolveOutputs();
     AnnotateValues();
     SortNodes(&graph_);
+    CleanNames();
     return std::move(graph_);
   }
 
@@ -66,6 +68,7 @@ class Linker {
   void ResolveInputsOf(ParsedNode* parsed);
   void ResolveOutputs();
   void AnnotateValues();
+  void CleanNames();
   ValueId Define(std::string_view name, const std::string& producer);
   ValueId Resolve(std::string_view name, const std::string& consumer);
   ValueId AddValue(std::string_view name);
@@ -149,6 +152,18 @@ void Linker::AnnotateValues() {
       }
     }
   }
+}
+
+/// Names end up in one-line messages, tables and terminals.
+void Linker::CleanNames() {
+  const auto clean = [](std::string& name) {
+    std::ranges::replace_if(
+        name, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
+  };
+  for (Node& node : graph_.nodes) {
+    for (std::string* name : {&node.name, &node.op, &node.domain}) clean(*name);
+  }
+  for (Value& value : graph_.values) clean(value.name);
 }
 
 ValueId Linker::Define(std::string_view name, const std::string& producer) {

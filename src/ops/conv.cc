@@ -131,6 +131,8 @@ class GemmConv : public ConvBase {
     size_t channel = 0;
     for (const PackedWeights& group : groups_) {
       for (size_t p = 0; p < group.panels; ++p) {
+        chain_.Prefetch(work, work.spans, channel + p * panel,
+                        std::min(panel, group.outputs - p * panel));
         kernels_.gemm({.pixels = pixels,
                        .count = count,
                        .run_offset = runs_.data(),
@@ -195,6 +197,7 @@ class DepthwiseConv : public ConvBase {
     for (size_t c = 0; c < channels; c += kWidth) {
       const size_t width = std::min(kWidth, channels - c);
       const size_t pitch = whole ? channels : width;
+      chain_.Prefetch(work, work.spans, c, width);
       kernels_.depthwise({.pixels = pixels,
                           .count = count,
                           .tap_offset = taps_.data(),

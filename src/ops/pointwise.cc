@@ -113,7 +113,8 @@ Result<KernelPtr> MakePointwise(const MakeContext& context) {
 }
 
 Status InferBatchNormalization(InferContext& context) {
-  if (context.node.inputs.size() < 5) return context.Invalid("it has fewer than 5 inputs");
+  if (context.node.inputs.size() < 5 || !context.Has(0))
+    return context.Invalid("it has fewer than 5 inputs");
   if (context.node.Int("training_mode", 0) != 0)
     return context.Unsupported("training mode is not supported; export the model for inference");
   if (context.rank(0) < 2 || context.dtype(0) != DType::kFloat32)

@@ -65,6 +65,8 @@ const char* Remedy(int code) {
       return "; check user name and password";
     case AVERROR_HTTP_NOT_FOUND:
       return "; check the path behind the host name";
+    case AVERROR(EIO):
+      return "; check the host name, the network and the cable";
     case AVERROR(EACCES):
       return "; check the permissions";
     case AVERROR(EBUSY):
@@ -223,6 +225,10 @@ Status Media::OpenDecoder() {
   const AVCodecParameters* parameters = stream_->codecpar;
   const AVCodec* decoder = avcodec_find_decoder(parameters->codec_id);
   if (decoder == nullptr) {
+    if (parameters->codec_id == AV_CODEC_ID_NONE && parameters->codec_tag == 0) {
+      return Error{ErrorCode::kIo, place + "its video stream names no codec; the file is truncated or "
+                                           "damaged: copy or record it again"};
+    }
     std::array<char, AV_FOURCC_MAX_STRING_SIZE> tag{};
     av_fourcc_make_string(tag.data(), parameters->codec_tag);
     const std::string name = parameters->codec_id == AV_CODEC_ID_NONE
