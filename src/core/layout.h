@@ -16,6 +16,9 @@ struct Layouts {
   std::vector<bool> in_memory;  // false for constants that no step reads
 };
 
+/// Refuses values that alone need more than `max_bytes`, before tables of their pixels are made.
+Status CheckSizes(const Graph& graph, uint64_t max_bytes);
+
 /// Asks every operator for the layout it wants and inserts "Relayout" copies where a value has
 /// another one, or where an input of a concatenation cannot be computed in its place. Constants
 /// that are read at run time get a copy of their own in the wanted layout.

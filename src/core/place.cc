@@ -11,6 +11,15 @@ namespace {
 
 constexpr uint64_t kAlignment = 64;
 
+// Memory of a stream's work list for every pixel of the largest value.
+constexpr uint64_t kListBytes = 48;
+
+Error TooLarge(const Value& value, uint64_t max_bytes) {
+  return {ErrorCode::kLimit, "value '" + value.name + "' of shape " + ToString(*value.shape) +
+                                 ": the model needs more than " + std::to_string(max_bytes >> 20) +
+                                 " MiB a stream (a smaller input shape needs less)"};
+}
+
 bool IsMove(const Node& node) {
   const OpDef* op = FindOp(node.op);
   return op != nullptr && op->layout == FindOp("Identity")->layout;
@@ -150,13 +159,9 @@ class Placer {
     multiply(static_cast<int64_t>(SizeOf(p.dtype)));
     const Grid grid = fits ? GridOf(p.shape, p.pixel_axes) : Grid{};
     bytes_ += fits ? static_cast<uint64_t>(stride) + grid.words() * 8 : 0;
-    if (!fits || bytes_ > max_bytes_) {
-      return Error{ErrorCode::kLimit, "value '" + graph_.values[static_cast<size_t>(id)].name +
-                                          "' of shape " + ToString(p.shape) +
-                                          ": the model needs more than " +
-                                          std::to_string(max_bytes_ >> 20) +
-                                          " MiB a stream (a smaller input shape needs less)"};
-    }
+    list_bytes_ = std::max(list_bytes_, static_cast<uint64_t>(grid.pixels()) * kListBytes);
+    if (!fits || bytes_ + list_bytes_ > max_bytes_)
+      return TooLarge(graph_.values[static_cast<size_t>(id)], max_bytes_);
     p.buffer = static_cast<int>(state_.buffer_bytes.size());
     const auto bytes = static_cast<uint64_t>(stride);
     state_.buffer_bytes.push_back((bytes + kAlignment - 1) / kAlignment * kAlignment);
@@ -249,9 +254,22 @@ class Placer {
   std::vector<bool> done_;
   std::vector<Halo> halo_;
   uint64_t bytes_ = 0;
+  uint64_t list_bytes_ = 0;
 };
 
 }  // namespace
+
+Status CheckSizes(const Graph& graph, uint64_t max_bytes) {
+  for (const Node& node : graph.nodes) {
+    for (const ValueId id : node.outputs) {
+      if (id == kNoValue) continue;
+      const Value& value = graph.values[static_cast<size_t>(id)];
+      const auto count = static_cast<uint64_t>(ElementCount(*value.shape));
+      if (count > max_bytes / SizeOf(value.dtype)) return TooLarge(value, max_bytes);
+    }
+  }
+  return {};
+}
 
 Status PlaceValues(const Graph& graph, const Layouts& layouts, uint64_t max_bytes, PlanState& state,
                    std::vector<bool>& aliases) {

@@ -61,6 +61,7 @@ class Builder {
 
   Status Run() {
     Graph& graph = state_.graph;
+    DELTACNN_RETURN_IF_ERROR(CheckSizes(graph, options_.max_state_bytes));
     const Layouts layouts = ChooseLayouts(graph);
     std::vector<bool> aliases;
     DELTACNN_RETURN_IF_ERROR(

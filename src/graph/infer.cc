@@ -20,6 +20,10 @@ enum class Known { kStatic, kDynamic, kNothing };
 // Elements of one value: beyond it, tables of pixel positions alone would fill the memory.
 constexpr int64_t kMaxElements = int64_t{1} << 31;
 
+// The same for a value with a dimension 0, without it: there are tables, but no elements to bound
+// them.
+constexpr int64_t kMaxEmptyElements = int64_t{1} << 20;
+
 // Axis length times rank: operators that move elements keep a table of that size for an axis.
 constexpr int64_t kMaxAxisTable = int64_t{1} << 26;
 
@@ -29,9 +33,11 @@ constexpr uint64_t kMaxFoldedBytes = uint64_t{1} << 30;
 bool WithinLimits(const Shape& shape) {
   if (shape.size() > 60) return false;  // axis sets are 64 bits wide
   const auto rank = static_cast<int64_t>(shape.size());
+  const bool empty = std::ranges::find(shape, 0) != shape.end();
+  const int64_t most = empty ? kMaxEmptyElements : kMaxElements;
   int64_t count = 1;  // without the zeros, which would hide the other dimensions
   for (const int64_t dim : shape) {
-    if (__builtin_mul_overflow(count, std::max<int64_t>(dim, 1), &count) || count > kMaxElements)
+    if (__builtin_mul_overflow(count, std::max<int64_t>(dim, 1), &count) || count > most)
       return false;
     if (dim > kMaxAxisTable / rank) return false;
   }

@@ -27,17 +27,13 @@ inline constexpr size_t kMaxRows = 10;
 inline constexpr size_t kMaxRows = 6;
 #endif
 
-/// `kRows` pixels times one panel, all accumulators in registers.
-template <size_t kRows>
+/// `kRows` pixels times the first `kVectors` vectors of a panel, all accumulators in registers.
+template <size_t kRows, size_t kVectors>
 void GemmRows(const GemmArgs& args, size_t first) {
-  V low[kRows];
-  V high[kRows];
-  const V bias_low = hn::LoadU(kF32, args.bias);
-  const V bias_high = hn::LoadU(kF32, args.bias + kLanes);
+  V sum[kRows][kVectors];
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
-    low[i] = bias_low;
-    high[i] = bias_high;
+    for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::LoadU(kF32, args.bias + v * kLanes);
   }
   const float* weights = args.weights;
   for (size_t r = 0; r < args.runs; ++r) {
@@ -45,43 +41,45 @@ void GemmRows(const GemmArgs& args, size_t first) {
     for (size_t i = 0; i < kRows; ++i) in[i] = args.pixels[first + i] + args.run_offset[r];
     HWY_UNROLL(4)
     for (size_t k = 0; k < args.run_length; ++k) {
-      const V weights_low = hn::LoadU(kF32, weights);
-      const V weights_high = hn::LoadU(kF32, weights + kLanes);
+      V weight[kVectors];
+      for (size_t v = 0; v < kVectors; ++v) weight[v] = hn::LoadU(kF32, weights + v * kLanes);
       weights += kPanel;
       HWY_UNROLL(16)
       for (size_t i = 0; i < kRows; ++i) {
         const V x = hn::Set(kF32, in[i][k]);
-        low[i] = hn::MulAdd(x, weights_low, low[i]);
-        high[i] = hn::MulAdd(x, weights_high, high[i]);
+        for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(x, weight[v], sum[i][v]);
       }
     }
   }
   float* out = args.out + first * args.out_pitch;
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
-    hn::StoreU(low[i], kF32, out + i * args.out_pitch);
-    hn::StoreU(high[i], kF32, out + i * args.out_pitch + kLanes);
+    for (size_t v = 0; v < kVectors; ++v)
+      hn::StoreU(sum[i][v], kF32, out + i * args.out_pitch + v * kLanes);
   }
 }
 
 using GemmRowsFunction = void (*)(const GemmArgs& args, size_t first);
 
-template <size_t... kRowsMinusOne>
+template <size_t kVectors, size_t... kRowsMinusOne>
 constexpr std::array<GemmRowsFunction, kMaxRows> MakeGemmRows(
     std::index_sequence<kRowsMinusOne...>) {
-  return {GemmRows<kRowsMinusOne + 1>...};
+  return {GemmRows<kRowsMinusOne + 1, kVectors>...};
 }
 
 /// Element i handles i + 1 pixels.
 inline constexpr std::array<GemmRowsFunction, kMaxRows> kGemmRows =
-    MakeGemmRows(std::make_index_sequence<kMaxRows>());
+    MakeGemmRows<2>(std::make_index_sequence<kMaxRows>());
+inline constexpr std::array<GemmRowsFunction, kMaxRows> kHalfGemmRows =
+    MakeGemmRows<1>(std::make_index_sequence<kMaxRows>());
 
 void Gemm(const GemmArgs& args) {
+  const auto& functions = args.half ? kHalfGemmRows : kGemmRows;
   // Groups of nearly equal size: 15 pixels run faster as 8 + 7 than as 14 + 1.
   size_t groups = (args.count + kMaxRows - 1) / kMaxRows;
   for (size_t first = 0; groups > 0; --groups) {
     const size_t rows = (args.count - first + groups - 1) / groups;
-    kGemmRows[rows - 1](args, first);
+    functions[rows - 1](args, first);
     first += rows;
   }
 }

@@ -76,6 +76,7 @@ struct GemmArgs {
   const float* bias;     // [panel]
   float* out;            // count rows of `panel` floats
   size_t out_pitch;
+  bool half = false;     // only the first half of the panel is wanted: rows are half as long
 };
 
 /// A depthwise convolution of `channels` adjacent channels at `count` output pixels:

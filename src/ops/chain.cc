@@ -30,17 +30,6 @@ void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel
   }
 }
 
-void Chain::Prefetch(const Work& work, std::span<const Span> spans, size_t channel,
-                     size_t width) const {
-  constexpr size_t kLine = 64 / sizeof(float);
-  for (const Span& span : spans) {
-    const float* target = work.Pixel<float>(out_, span.row, span.col) + channel;
-    for (int k = 0; k < span.count; ++k, target += out_.col_stride) {
-      for (size_t c = 0; c < width; c += kLine) __builtin_prefetch(target + c, 1);
-    }
-  }
-}
-
 void Chain::Apply(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
                   size_t pitch, float* x, float* saved) const {
   if (steps_.empty()) return;

@@ -24,9 +24,6 @@ class Chain {
   void Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
               size_t pitch, float* x, float* saved) const;
 
-  /// Starts to fetch what Finish will compare with, so that it has arrived when the results are there.
-  void Prefetch(const Work& work, std::span<const Span> spans, size_t channel, size_t width) const;
-
   /// ORs into `out` the pixels whose operands changed; `masks` are those of the operands.
   void Affect(std::span<const MaskView> masks, const MaskView& out) const;
 

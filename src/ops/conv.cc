@@ -127,12 +127,12 @@ class GemmConv : public ConvBase {
     const size_t panel = kernels_.panel;
     // A cutoff judges whole pixels; without one every panel is finished while it is hot.
     const bool whole = work.cutoff > 0;
-    const size_t pitch = whole ? width_ : panel;
     size_t channel = 0;
     for (const PackedWeights& group : groups_) {
       for (size_t p = 0; p < group.panels; ++p) {
-        chain_.Prefetch(work, work.spans, channel + p * panel,
-                        std::min(panel, group.outputs - p * panel));
+        const size_t wanted = std::min(panel, group.outputs - p * panel);
+        const bool half = wanted <= panel / 2;
+        const size_t pitch = whole ? width_ : half ? panel / 2 : panel;
         kernels_.gemm({.pixels = pixels,
                        .count = count,
                        .run_offset = runs_.data(),
@@ -141,16 +141,15 @@ class GemmConv : public ConvBase {
                        .weights = group.weights.data() + p * group.depth * panel,
                        .bias = group.bias.data() + p * panel,
                        .out = whole ? block + channel + p * panel : block,
-                       .out_pitch = pitch});
-        if (!whole) {
-          chain_.Finish(work, work.spans, channel + p * panel,
-                        std::min(panel, group.outputs - p * panel), panel, block, saved);
-        }
+                       .out_pitch = pitch,
+                       .half = half});
+        if (!whole)
+          chain_.Finish(work, work.spans, channel + p * panel, wanted, pitch, block, saved);
       }
       channel += group.outputs;
       for (size_t i = 0; i < count; ++i) pixels[i] += group_channels_;
     }
-    if (whole) chain_.Finish(work, work.spans, 0, channel, pitch, block, saved);
+    if (whole) chain_.Finish(work, work.spans, 0, channel, width_, block, saved);
   }
 
   size_t ScratchBytes() const override { return ScratchFor(width_); }
@@ -197,7 +196,6 @@ class DepthwiseConv : public ConvBase {
     for (size_t c = 0; c < channels; c += kWidth) {
       const size_t width = std::min(kWidth, channels - c);
       const size_t pitch = whole ? channels : width;
-      chain_.Prefetch(work, work.spans, c, width);
       kernels_.depthwise({.pixels = pixels,
                           .count = count,
                           .tap_offset = taps_.data(),

@@ -40,6 +40,11 @@ class MoveKernel : public Kernel {
       bit_.channel = {0};
     }
     FindRuns();
+    // Short runs cost more as copies of their own than gathered element by element.
+    constexpr size_t kShort = 8;
+    shuffled_ = element_ == 4 && runs_.size() > 1 &&
+                runs_.size() * kShort > offset_.channel.size() &&
+                std::ranges::none_of(runs_, [](const Run& run) { return run.offset < 0; });
     std::ranges::sort(bit_.channel);
     const auto tail = std::ranges::unique(bit_.channel);
     bit_.channel.erase(tail.begin(), tail.end());
@@ -76,6 +81,11 @@ class MoveKernel : public Kernel {
         std::byte* pixel = work.buffers[out_.buffer] +
                            out_.Offset(span.row, span.col + k) * static_cast<int64_t>(element_);
         bool changed = false;
+        if (shuffled_ && row >= 0 && col >= 0) {
+          changed = Shuffle(pixel, source + (start_ + row + col) * 4, work.scratch);
+          if (changed) work.changed[span.first + static_cast<size_t>(k)] = 1;
+          continue;
+        }
         for (const Run& run : runs_) {
           std::byte* target = pixel + run.channel * element_;
           if (run.offset < 0 || row < 0 || col < 0) {
@@ -91,6 +101,7 @@ class MoveKernel : public Kernel {
   }
 
   bool computes() const override { return !alias_; }
+  size_t ScratchBytes() const override { return shuffled_ ? offset_.channel.size() * 4 : 0; }
 
  private:
   // More negative than any sum of true offsets can make positive again. Offsets of a reversed slice
@@ -135,13 +146,17 @@ class MoveKernel : public Kernel {
     }
   }
 
+  /// A pixel whose channels come from all over the input's pixel: gathered first, compared at once.
+  bool Shuffle(std::byte* to, const std::byte* from, std::byte* scratch) const {
+    auto* gathered = reinterpret_cast<float*>(scratch);
+    const auto* values = reinterpret_cast<const float*>(from);
+    const size_t channels = offset_.channel.size();
+    for (size_t c = 0; c < channels; ++c) gathered[c] = values[offset_.channel[c]];
+    return kernels_.store_changed(reinterpret_cast<float*>(to), gathered, channels);
+  }
+
   bool Copy(std::byte* to, const std::byte* from, size_t count) const {
     if (element_ == 4) {
-      if (count == 1) {  // channel shuffles: no call for a single element
-        if (std::memcmp(to, from, 4) == 0) return false;
-        std::memcpy(to, from, 4);
-        return true;
-      }
       return kernels_.store_changed(reinterpret_cast<float*>(to),
                                     reinterpret_cast<const float*>(from), count);
     }
@@ -168,6 +183,7 @@ class MoveKernel : public Kernel {
   SplitOffsets offset_;  // elements; negative: fill
   SplitOffsets bit_;     // bits of the input's mask; `channel` holds each distinct one once
   std::vector<Run> runs_;
+  bool shuffled_ = false;
 };
 
 }  // namespace

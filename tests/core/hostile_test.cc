@@ -324,6 +324,8 @@ TEST(Hostile, MutatedFilesAreRefusedOrRun) {
       }
     }
     const auto model = Model::Parse(bytes);
+    if (model.ok() && std::getenv("DELTACNN_SEED") != nullptr)
+      std::cout << Describe((*model)->graph()) << std::flush;
     return model.ok() && PlanAndRun(**model, seed);
   });
 }
