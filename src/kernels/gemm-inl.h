@@ -27,36 +27,70 @@ inline constexpr size_t kMaxRows = 10;
 inline constexpr size_t kMaxRows = 6;
 #endif
 
+// Products that one accumulator sums before it is added to the pixel's total. Sums of sums lose
+// less to rounding: the error of a sum of n terms grows like the square root of n.
+inline constexpr size_t kSummed = 256;
+
 /// `kRows` pixels times the first `kVectors` vectors of a panel, all accumulators in registers.
 template <size_t kRows, size_t kVectors>
 void GemmRows(const GemmArgs& args, size_t first) {
+  float* out = args.out + first * args.out_pitch;
   V sum[kRows][kVectors];
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
     for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::LoadU(kF32, args.bias + v * kLanes);
   }
   const float* weights = args.weights;
+  size_t summed = 0;
+  bool totals = false;  // `out` holds the sums so far
+  const auto add_total = [&]() HWY_ATTR {
+    HWY_UNROLL(16)
+    for (size_t i = 0; i < kRows; ++i) {
+      for (size_t v = 0; v < kVectors; ++v)
+        sum[i][v] = hn::Add(hn::LoadU(kF32, out + i * args.out_pitch + v * kLanes), sum[i][v]);
+    }
+  };
+  const auto store = [&]() HWY_ATTR {
+    HWY_UNROLL(16)
+    for (size_t i = 0; i < kRows; ++i) {
+      for (size_t v = 0; v < kVectors; ++v)
+        hn::StoreU(sum[i][v], kF32, out + i * args.out_pitch + v * kLanes);
+    }
+  };
+  const size_t pieces = (args.run_length + kSummed - 1) / kSummed;  // of equal length, nearly
   for (size_t r = 0; r < args.runs; ++r) {
-    const float* in[kRows];
-    for (size_t i = 0; i < kRows; ++i) in[i] = args.pixels[first + i] + args.run_offset[r];
-    HWY_UNROLL(4)
-    for (size_t k = 0; k < args.run_length; ++k) {
-      V weight[kVectors];
-      for (size_t v = 0; v < kVectors; ++v) weight[v] = hn::LoadU(kF32, weights + v * kLanes);
-      weights += kPanel;
-      HWY_UNROLL(16)
-      for (size_t i = 0; i < kRows; ++i) {
-        const V x = hn::Set(kF32, in[i][k]);
-        for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(x, weight[v], sum[i][v]);
+    size_t begin = 0;
+    for (size_t piece = 0; piece < pieces; ++piece) {
+      const size_t end = args.run_length * (piece + 1) / pieces;
+      if (summed + (end - begin) > kSummed) {
+        if (totals) add_total();
+        store();
+        totals = true;
+        summed = 0;
+        HWY_UNROLL(16)
+        for (size_t i = 0; i < kRows; ++i) {
+          for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(kF32);
+        }
       }
+      summed += end - begin;
+      const float* in[kRows];
+      for (size_t i = 0; i < kRows; ++i) in[i] = args.pixels[first + i] + args.run_offset[r];
+      HWY_UNROLL(4)
+      for (size_t k = begin; k < end; ++k) {
+        V weight[kVectors];
+        for (size_t v = 0; v < kVectors; ++v) weight[v] = hn::LoadU(kF32, weights + v * kLanes);
+        weights += kPanel;
+        HWY_UNROLL(16)
+        for (size_t i = 0; i < kRows; ++i) {
+          const V x = hn::Set(kF32, in[i][k]);
+          for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(x, weight[v], sum[i][v]);
+        }
+      }
+      begin = end;
     }
   }
-  float* out = args.out + first * args.out_pitch;
-  HWY_UNROLL(16)
-  for (size_t i = 0; i < kRows; ++i) {
-    for (size_t v = 0; v < kVectors; ++v)
-      hn::StoreU(sum[i][v], kF32, out + i * args.out_pitch + v * kLanes);
-  }
+  if (totals) add_total();
+  store();
 }
 
 using GemmRowsFunction = void (*)(const GemmArgs& args, size_t first);

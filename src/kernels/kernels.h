@@ -65,7 +65,8 @@ enum class Binary : uint8_t {
 /// `runs` contiguous stretches of `run_length` floats; stretch r starts at pixels[i] +
 /// run_offset[r]. out[i * out_pitch + j] = bias[j] + sum over r, k of input * weights[(r *
 /// run_length + k) * panel + j], summed in the order of r, then k, by fused multiply-add where the
-/// instruction set has it.
+/// instruction set has it; a long sum is a sum of partial sums, divided by `runs` and `run_length`
+/// alone.
 struct GemmArgs {
   const float* const* pixels;
   size_t count;
@@ -76,7 +77,7 @@ struct GemmArgs {
   const float* bias;     // [panel]
   float* out;            // count rows of `panel` floats
   size_t out_pitch;
-  bool half = false;     // only the first half of the panel is wanted: rows are half as long
+  bool half = false;  // only the first half of the panel is wanted: rows are half as long
 };
 
 /// A depthwise convolution of `channels` adjacent channels at `count` output pixels:
