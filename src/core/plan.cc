@@ -25,6 +25,7 @@ Error Combine(const std::vector<Unsupported>& unsupported) {
     if (u.code != ErrorCode::kUnsupported) error.code = u.code;
     error.message += (i == 0 ? "'" : "; '") + u.node + "' (" + u.op + "): " + u.reason;
   }
+  error.message = OneLine(std::move(error.message));
   return error;
 }
 

@@ -214,7 +214,7 @@ Status Stream::State::RunDynamic() {
     const TensorView view = PortView(port);
     Tensor& tensor = dynamic[port.value];
     if (tensor.bytes.empty()) tensor = Tensor(view.dtype, port.info.shape);
-    std::memcpy(tensor.bytes.data(), view.data, tensor.bytes.size());
+    if (!tensor.bytes.empty()) std::memcpy(tensor.bytes.data(), view.data, tensor.bytes.size());
   }
   for (const Node& node : plan_state.dynamic) {
     std::vector<TensorPtr> inputs;

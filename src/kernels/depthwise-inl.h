@@ -22,9 +22,8 @@ HWY_INLINE void DepthwiseVectors(const DepthwiseArgs& args, const float* const (
   V sum[kRows][kVectors];
   HWY_UNROLL(2)
   for (size_t v = 0; v < kVectors; ++v) {
-    const V bias = lanes.Load(args.bias + c + v * kLanes);
     HWY_UNROLL(4)
-    for (size_t i = 0; i < kRows; ++i) sum[i][v] = bias;
+    for (size_t i = 0; i < kRows; ++i) sum[i][v] = hn::Zero(kF32);
   }
   const float* weights = args.weights + c;
   for (size_t t = 0; t < args.taps; ++t) {
@@ -40,12 +39,12 @@ HWY_INLINE void DepthwiseVectors(const DepthwiseArgs& args, const float* const (
     }
     weights += args.weight_pitch;
   }
-  HWY_UNROLL(4)
-  for (size_t i = 0; i < kRows; ++i) {
-    HWY_UNROLL(2)
-    for (size_t v = 0; v < kVectors; ++v) {
-      lanes.Store(sum[i][v], out + i * args.out_pitch + c + v * kLanes);
-    }
+  HWY_UNROLL(2)
+  for (size_t v = 0; v < kVectors; ++v) {
+    const V bias = lanes.Load(args.bias + c + v * kLanes);  // last, as in the GEMM
+    HWY_UNROLL(4)
+    for (size_t i = 0; i < kRows; ++i)
+      lanes.Store(hn::Add(sum[i][v], bias), out + i * args.out_pitch + c + v * kLanes);
   }
 }
 

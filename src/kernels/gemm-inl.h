@@ -29,7 +29,7 @@ inline constexpr size_t kMaxRows = 6;
 
 // Products that one accumulator sums before it is added to the pixel's total. Sums of sums lose
 // less to rounding: the error of a sum of n terms grows like the square root of n.
-inline constexpr size_t kSummed = 256;
+inline constexpr size_t kSummed = 128;
 
 /// `kRows` pixels times the first `kVectors` vectors of a panel, all accumulators in registers.
 template <size_t kRows, size_t kVectors>
@@ -38,7 +38,7 @@ void GemmRows(const GemmArgs& args, size_t first) {
   V sum[kRows][kVectors];
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
-    for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::LoadU(kF32, args.bias + v * kLanes);
+    for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(kF32);
   }
   const float* weights = args.weights;
   size_t summed = 0;
@@ -90,6 +90,12 @@ void GemmRows(const GemmArgs& args, size_t first) {
     }
   }
   if (totals) add_total();
+  // The bias comes last: a large one would cost every partial sum its low bits.
+  HWY_UNROLL(16)
+  for (size_t i = 0; i < kRows; ++i) {
+    for (size_t v = 0; v < kVectors; ++v)
+      sum[i][v] = hn::Add(sum[i][v], hn::LoadU(kF32, args.bias + v * kLanes));
+  }
   store();
 }
 

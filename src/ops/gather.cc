@@ -177,7 +177,7 @@ class GatherComputed : public Kernel {
         inner_(static_cast<size_t>(CountOf(data_.shape, axis + 1, data_.shape.size()))) {}
 
   void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
-    for (const MaskView& in : inputs) {
+    for (const MaskView& in : inputs.first(2)) {
       if (in.words != nullptr) out.Or(in);
     }
   }
@@ -214,7 +214,7 @@ class GatherElements : public Kernel {
       : data_(context.in(0)), indices_(context.in(1)), out_(context.out(0)), axis_(axis) {}
 
   void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
-    for (const MaskView& in : inputs) {
+    for (const MaskView& in : inputs.first(2)) {
       if (in.words != nullptr) out.Or(in);
     }
   }
