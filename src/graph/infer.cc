@@ -30,8 +30,10 @@ constexpr int64_t kMaxAxisTable = int64_t{1} << 26;
 // Bytes of all constants that folding makes: a small file can ask for as many as it has nodes.
 constexpr uint64_t kMaxFoldedBytes = uint64_t{1} << 30;
 
+constexpr size_t kMaxRank = 60;  // axis sets are 64 bits wide
+
 bool WithinLimits(const Shape& shape) {
-  if (shape.size() > 60) return false;  // axis sets are 64 bits wide
+  if (shape.size() > kMaxRank) return false;
   const auto rank = static_cast<int64_t>(shape.size());
   const bool empty = std::ranges::find(shape, 0) != shape.end();
   const int64_t most = empty ? kMaxEmptyElements : kMaxElements;
@@ -165,6 +167,15 @@ Inference InferShapes(Graph& graph, bool fold) {
       if (in == kNoValue) continue;
       inputs = std::max(inputs, known[static_cast<size_t>(in)]);
       constant = constant && graph.Constant(in) != nullptr;
+    }
+    const bool deep = std::ranges::any_of(node.inputs, [&](ValueId in) {
+      return in != kNoValue && graph.Constant(in) != nullptr &&
+             graph.Constant(in)->shape.size() > kMaxRank;
+    });
+    if (deep) {
+      report({ErrorCode::kLimit, "it has an input of more than 60 dimensions"});
+      set_outputs(Known::kNothing);
+      continue;
     }
     const OpDef* op = node.domain.empty() ? FindOp(node.op) : nullptr;
     if (op == nullptr || op->internal) {

@@ -128,7 +128,8 @@ Result<Shape> PaddedShape(InferContext& context) {
     const int64_t before = (*pads)[k];
     const int64_t after = (*pads)[k + normal->size()];
     int64_t& dim = out[static_cast<size_t>((*normal)[k])];
-    if (std::abs(before) > kLargest || std::abs(after) > kLargest || dim + before + after < 0)
+    const auto absurd = [](int64_t pad) { return pad < -kLargest || pad > kLargest; };
+    if (absurd(before) || absurd(after) || dim + before + after < 0)
       return context.Invalid("pads are out of range");
     if (mode != "constant" && dim == 0 && before + after > 0)
       return context.Invalid("cannot extend an empty axis by " + mode);
