@@ -21,9 +21,9 @@ struct Policy {
   /// of their own from one that does. Negative: no limit. Takes effect for models with one image
   /// input.
   int reach = -1;
-  /// A pixel of a layer keeps its stored values unless the root mean square of their change over the
-  /// channels exceeds this share of the layer's own (0.02: 2 %). 0: every changed bit counts. The last
-  /// layers, behind which there is nothing to save, always store every change.
+  /// A pixel of a layer keeps its stored values unless the root mean square of their change over
+  /// the channels exceeds this share of the layer's own (0.02: 2 %). 0: every changed bit counts.
+  /// The last layers, behind which there is nothing to save, always store every change.
   float cutoff = 0;
   /// What `reach` has left out is caught up with in one band of the picture at a time, once around
   /// in this many steps. At least 1; of no effect without `reach`.

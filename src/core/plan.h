@@ -22,7 +22,7 @@ struct PlanStep {
   int output_mask = -1;          // -1 for the copies into row-major outputs
   Grid grid;
   Shape output;
-  bool feeds_macs = false;       // a step with multiply-adds reads what this one computes
+  bool feeds_macs = false;  // a step with multiply-adds reads what this one computes
 };
 
 /// A value that the outside reads or writes row-major.

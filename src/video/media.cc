@@ -226,8 +226,9 @@ Status Media::OpenDecoder() {
   const AVCodec* decoder = avcodec_find_decoder(parameters->codec_id);
   if (decoder == nullptr) {
     if (parameters->codec_id == AV_CODEC_ID_NONE && parameters->codec_tag == 0) {
-      return Error{ErrorCode::kIo, place + "its video stream names no codec; the file is truncated or "
-                                           "damaged: copy or record it again"};
+      return Error{ErrorCode::kIo, place +
+                                       "its video stream names no codec; the file is truncated or "
+                                       "damaged: copy or record it again"};
     }
     std::array<char, AV_FOURCC_MAX_STRING_SIZE> tag{};
     av_fourcc_make_string(tag.data(), parameters->codec_tag);

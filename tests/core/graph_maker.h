@@ -60,7 +60,8 @@ class GraphMaker {
     return graph.nodes.back().outputs;
   }
 
-  /// Adds a node and infers its output shapes. Empty, and nothing is added, if the node is impossible.
+  /// Adds a node and infers its output shapes. Empty, and nothing is added, if the node is
+  /// impossible.
   std::vector<ValueId> TryAdd(const std::string& op, std::vector<ValueId> inputs,
                               Attributes attributes = {}, size_t outputs = 1) {
     const size_t values = graph.values.size();
@@ -131,7 +132,8 @@ inline std::string Describe(const Graph& graph) {
     }
     for (const ValueId id : node.inputs) {  // small integer operands decide what a node does
       const Tensor* constant = id == kNoValue ? nullptr : graph.Constant(id).get();
-      if (constant == nullptr || constant->dtype != DType::kInt64 || constant->elements() > 16) continue;
+      if (constant == nullptr || constant->dtype != DType::kInt64 || constant->elements() > 16)
+        continue;
       text += " {";
       for (const int64_t i : constant->as<int64_t>()) text += std::to_string(i) + ",";
       text += "}";

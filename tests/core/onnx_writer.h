@@ -38,9 +38,11 @@ inline std::string OnnxAttribute(const std::string& name, const Attribute& attri
   if (const auto* i = std::get_if<int64_t>(&attribute))
     return message(AttributeType::kInt, [&](Field& f) { f.add_int64(AttributeField::kInt, *i); });
   if (const auto* x = std::get_if<float>(&attribute))
-    return message(AttributeType::kFloat, [&](Field& f) { f.add_float(AttributeField::kFloat, *x); });
+    return message(AttributeType::kFloat,
+                   [&](Field& f) { f.add_float(AttributeField::kFloat, *x); });
   if (const auto* s = std::get_if<std::string>(&attribute))
-    return message(AttributeType::kString, [&](Field& f) { f.add_bytes(AttributeField::kString, *s); });
+    return message(AttributeType::kString,
+                   [&](Field& f) { f.add_bytes(AttributeField::kString, *s); });
   if (const auto* ints = std::get_if<std::vector<int64_t>>(&attribute))
     return onnx::IntsAttribute(name, *ints);
   return {};

@@ -48,7 +48,8 @@ inline std::vector<double> Doubles(const TensorView& view) {
 
 inline void AddUnaryCases(std::vector<NodeCase>& cases) {
   const Tensor x = Floats({1, 1, 2, 3}, {-2, -0.5f, 0, 0.25f, 1, 2.5f});
-  const auto add = [&](const char* op, const std::function<double(double)>& f, Attributes attributes = {}) {
+  const auto add = [&](const char* op, const std::function<double(double)>& f,
+                       Attributes attributes = {}) {
     NodeCase c{.test = {.op = op, .attributes = std::move(attributes), .inputs = {x}}};
     for (const double value : Doubles(x)) c.want.push_back(f(value));
     cases.push_back(std::move(c));
@@ -117,22 +118,28 @@ inline void AddBinaryCases(std::vector<NodeCase>& cases) {
   for (const auto& [op, want] : {std::pair{"And", std::vector<double>{1, 0, 0, 0}},
                                  {"Or", {1, 1, 1, 0}},
                                  {"Xor", {0, 1, 1, 0}}}) {
-    cases.push_back({.test = {.op = op, .inputs = {bools({1, 1, 0, 0}), bools({1, 0, 1, 0})}}, .want = want});
+    cases.push_back(
+        {.test = {.op = op, .inputs = {bools({1, 1, 0, 0}), bools({1, 0, 1, 0})}}, .want = want});
   }
   cases.push_back({.test = {.op = "Not", .inputs = {bools({1, 0, 0, 1})}}, .want = {0, 1, 1, 0}});
-  cases.push_back({.test = {.op = "Where", .inputs = {bools({1, 0, 0, 1}), x, y}}, .want = {-2, 0.5, -1, 3}});
+  cases.push_back(
+      {.test = {.op = "Where", .inputs = {bools({1, 0, 0, 1}), x, y}}, .want = {-2, 0.5, -1, 3}});
   const auto ints = [](const std::vector<int32_t>& values) {
     return MakeTensor(DType::kInt32, {4}, values);
   };
-  cases.push_back({.test = {.op = "Mod", .inputs = {ints({5, -5, 5, 7}), ints({3, 3, -3, 7})}}, .want = {2, 1, -1, 0}});
-  cases.push_back({.test = {.op = "Add", .inputs = {ints({1, 2, 3, 4}), ints({10, 20, 30, 40})}}, .want = {11, 22, 33, 44}});
-  cases.push_back({.test = {.op = "CastLike", .inputs = {x, ints({0, 0, 0, 0})}}, .want = {-2, 0, 1, 3}});
+  cases.push_back({.test = {.op = "Mod", .inputs = {ints({5, -5, 5, 7}), ints({3, 3, -3, 7})}},
+                   .want = {2, 1, -1, 0}});
+  cases.push_back({.test = {.op = "Add", .inputs = {ints({1, 2, 3, 4}), ints({10, 20, 30, 40})}},
+                   .want = {11, 22, 33, 44}});
+  cases.push_back(
+      {.test = {.op = "CastLike", .inputs = {x, ints({0, 0, 0, 0})}}, .want = {-2, 0, 1, 3}});
 }
 
 inline void AddMoveCases(std::vector<NodeCase>& cases) {
   const Tensor x = Floats({1, 2, 1, 2}, {1, 2, 3, 4});
-  const auto add = [&](const char* op, Attributes attributes, std::vector<std::optional<Tensor>> more,
-                       std::vector<double> want, size_t outputs = 1) {
+  const auto add = [&](const char* op, Attributes attributes,
+                       std::vector<std::optional<Tensor>> more, std::vector<double> want,
+                       size_t outputs = 1) {
     OpCase test{.op = op, .attributes = std::move(attributes), .inputs = {x}, .outputs = outputs};
     for (std::optional<Tensor>& input : more) {
       test.constants.push_back(test.inputs.size());
@@ -146,7 +153,8 @@ inline void AddMoveCases(std::vector<NodeCase>& cases) {
   add("GatherElements", {{"axis", int64_t{3}}},
       {MakeTensor<int64_t>(DType::kInt64, {1, 2, 1, 2}, {1, 1, 0, -1})}, {2, 2, 3, 4});
   add("Pad", {}, {Ints({0, 0, 0, 1, 0, 0, 0, 1}), Floats({}, {9})}, {9, 1, 2, 9, 9, 3, 4, 9});
-  add("Pad", {{"mode", std::string("reflect")}}, {Ints({0, 0, 0, 1, 0, 0, 0, 0})}, {2, 1, 2, 4, 3, 4});
+  add("Pad", {{"mode", std::string("reflect")}}, {Ints({0, 0, 0, 1, 0, 0, 0, 0})},
+      {2, 1, 2, 4, 3, 4});
   add("Reshape", {}, {Ints({4, -1})}, {1, 2, 3, 4});
   add("Slice", {}, {Ints({1}), Ints({-3}), Ints({3}), Ints({-1})}, {2, 1, 4, 3});
   add("Split", {{"axis", int64_t{1}}}, {Ints({1, 1})}, {1, 2}, 2);
@@ -157,9 +165,12 @@ inline void AddMoveCases(std::vector<NodeCase>& cases) {
   cases.push_back({.test = {.op = "Concat", .attributes = {{"axis", int64_t{3}}}, .inputs = {x, x}},
                    .want = {1, 2, 1, 2, 3, 4, 3, 4}});
   const Tensor blocks = Floats({1, 4, 1, 1}, {1, 2, 3, 4});
-  cases.push_back({.test = {.op = "DepthToSpace", .attributes = {{"blocksize", int64_t{2}}}, .inputs = {blocks}},
+  cases.push_back({.test = {.op = "DepthToSpace",
+                            .attributes = {{"blocksize", int64_t{2}}},
+                            .inputs = {blocks}},
                    .want = {1, 2, 3, 4}});
-  cases.push_back({.test = {.op = "SpaceToDepth", .attributes = {{"blocksize", int64_t{2}}},
+  cases.push_back({.test = {.op = "SpaceToDepth",
+                            .attributes = {{"blocksize", int64_t{2}}},
                             .inputs = {Floats({1, 1, 2, 2}, {1, 2, 3, 4})}},
                    .want = {1, 2, 3, 4}});
 }
@@ -169,17 +180,24 @@ inline void AddWindowCases(std::vector<NodeCase>& cases) {
   const auto add = [&](OpCase test, std::vector<double> want = {}) {
     cases.push_back({.test = std::move(test), .want = std::move(want)});
   };
-  add({.op = "Conv", .inputs = {x, Floats({1, 1, 2, 2}, {1, 0, 0, 10}), Floats({1}, {100})}, .constants = {1, 2}},
+  add({.op = "Conv",
+       .inputs = {x, Floats({1, 1, 2, 2}, {1, 0, 0, 10}), Floats({1}, {100})},
+       .constants = {1, 2}},
       {151, 162});
   add({.op = "Conv",
-       .attributes = {{"group", int64_t{4}}, {"pads", IntList{1, 1, 1, 1}}, {"strides", IntList{2, 2}}},
+       .attributes = {{"group", int64_t{4}},
+                      {"pads", IntList{1, 1, 1, 1}},
+                      {"strides", IntList{2, 2}}},
        .inputs = {Image({1, 4, 9, 9}), Image({4, 1, 3, 3})},
        .constants = {1}});
-  add({.op = "ConvTranspose", .attributes = {{"strides", IntList{2, 2}}},
-       .inputs = {Floats({1, 1, 1, 2}, {1, 2}), Floats({1, 1, 1, 2}, {1, 10})}, .constants = {1}},
+  add({.op = "ConvTranspose",
+       .attributes = {{"strides", IntList{2, 2}}},
+       .inputs = {Floats({1, 1, 1, 2}, {1, 2}), Floats({1, 1, 1, 2}, {1, 10})},
+       .constants = {1}},
       {1, 10, 2, 20});
   add({.op = "MaxPool", .attributes = {{"kernel_shape", IntList{2, 2}}}, .inputs = {x}}, {5, 6});
-  add({.op = "AveragePool", .attributes = {{"kernel_shape", IntList{2, 2}}}, .inputs = {x}}, {3, 4});
+  add({.op = "AveragePool", .attributes = {{"kernel_shape", IntList{2, 2}}}, .inputs = {x}},
+      {3, 4});
   add({.op = "GlobalAveragePool", .inputs = {x}}, {3.5});
   add({.op = "GlobalMaxPool", .inputs = {x}}, {6});
   const auto reduce = [&](const char* op, std::vector<double> want) {
@@ -196,19 +214,27 @@ inline void AddWindowCases(std::vector<NodeCase>& cases) {
   const Tensor scales = Floats({4}, {1, 1, 2, 1});
   add({.op = "Resize", .inputs = {x, std::nullopt, scales}, .constants = {2}},
       {1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6});
-  add({.op = "Resize", .attributes = {{"mode", std::string("cubic")}},
-       .inputs = {Image({1, 2, 6, 5}), std::nullopt, std::nullopt, Ints({1, 2, 9, 11})}, .constants = {3}});
+  add({.op = "Resize",
+       .attributes = {{"mode", std::string("cubic")}},
+       .inputs = {Image({1, 2, 6, 5}), std::nullopt, std::nullopt, Ints({1, 2, 9, 11})},
+       .constants = {3}});
   add({.op = "Upsample", .opset = 9, .inputs = {x, scales}, .constants = {1}},
       {1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6});
   const Tensor one = Floats({1}, {1});
   const Tensor two = Floats({1}, {2});
-  add({.op = "BatchNormalization", .attributes = {{"epsilon", 0.0f}},
-       .inputs = {x, two, one, one, Floats({1}, {4})}, .constants = {1, 2, 3, 4}},
+  add({.op = "BatchNormalization",
+       .attributes = {{"epsilon", 0.0f}},
+       .inputs = {x, two, one, one, Floats({1}, {4})},
+       .constants = {1, 2, 3, 4}},
       {1, 2, 3, 4, 5, 6});
-  add({.op = "InstanceNormalization", .attributes = {{"epsilon", 0.25f}},
-       .inputs = {Floats({1, 1, 1, 2}, {1, 5}), two, one}, .constants = {1, 2}},
+  add({.op = "InstanceNormalization",
+       .attributes = {{"epsilon", 0.25f}},
+       .inputs = {Floats({1, 1, 1, 2}, {1, 5}), two, one},
+       .constants = {1, 2}},
       {1 - 4 / std::sqrt(4.25), 1 + 4 / std::sqrt(4.25)});
-  add({.op = "LayerNormalization", .inputs = {Image({1, 3, 4}), Image({4}), Image({4})}, .constants = {1, 2}});
+  add({.op = "LayerNormalization",
+       .inputs = {Image({1, 3, 4}), Image({4}), Image({4})},
+       .constants = {1, 2}});
   add({.op = "LRN", .attributes = {{"size", int64_t{3}}}, .inputs = {Image({1, 5, 4, 4})}});
 }
 
@@ -219,20 +245,27 @@ inline void AddOtherCases(std::vector<NodeCase>& cases) {
   };
   const double e2 = 1 / (1 + std::exp(2.0));
   add({.op = "Softmax", .inputs = {x}}, {e2, 1 - e2, e2, 1 - e2});
-  add({.op = "LogSoftmax", .inputs = {x}}, {std::log(e2), std::log(1 - e2), std::log(e2), std::log(1 - e2)});
-  add({.op = "Gemm", .inputs = {x, Floats({2, 1}, {1, 10}), Floats({1}, {100})}, .constants = {1, 2}}, {131, 120});
+  add({.op = "LogSoftmax", .inputs = {x}},
+      {std::log(e2), std::log(1 - e2), std::log(e2), std::log(1 - e2)});
+  add({.op = "Gemm",
+       .inputs = {x, Floats({2, 1}, {1, 10}), Floats({1}, {100})},
+       .constants = {1, 2}},
+      {131, 120});
   add({.op = "MatMul", .inputs = {x, x}}, {1, 9, 0, 4});
   add({.op = "ArgMax", .attributes = {{"axis", int64_t{0}}}, .inputs = {x}}, {0, 0});
   add({.op = "ArgMin", .attributes = {{"axis", int64_t{1}}}, .inputs = {x}}, {0, 0});
   add({.op = "TopK", .inputs = {x, Ints({1})}, .constants = {1}, .outputs = 2}, {3, 2});
   add({.op = "NonMaxSuppression",
-       .inputs = {Floats({1, 2, 4}, {0, 0, 1, 1, 0, 0, 1, 1}), Floats({1, 1, 2}, {0.5f, 0.75f}), Ints({2}),
-                  Floats({1}, {0.5f})},
+       .inputs = {Floats({1, 2, 4}, {0, 0, 1, 1, 0, 0, 1, 1}), Floats({1, 1, 2}, {0.5f, 0.75f}),
+                  Ints({2}), Floats({1}, {0.5f})},
        .constants = {2, 3}},
       {0, 0, 1});
   add({.op = "Constant", .attributes = {{"value_ints", IntList{4, 5}}}}, {4, 5});
   add({.op = "ConstantOfShape", .inputs = {Ints({2, 1})}, .constants = {0}}, {0, 0});
-  add({.op = "Range", .inputs = {Floats({}, {1}), Floats({}, {7}), Floats({}, {2})}, .constants = {0, 1, 2}}, {1, 3, 5});
+  add({.op = "Range",
+       .inputs = {Floats({}, {1}), Floats({}, {7}), Floats({}, {2})},
+       .constants = {0, 1, 2}},
+      {1, 3, 5});
   add({.op = "Shape", .inputs = {Image({1, 2, 3, 4})}}, {1, 2, 3, 4});
   add({.op = "Size", .inputs = {Image({1, 2, 3, 4})}}, {24});
 }

@@ -10,8 +10,7 @@ TEST(Operators, AllHaveACase) {
   std::set<std::string_view> covered;
   const auto cases = AllNodeCases();
   for (const NodeCase& c : cases) covered.insert(c.test.op);
-  for (const OpDef& op : AllOps())
-    EXPECT_EQ(covered.contains(op.type), !op.internal) << op.type;
+  for (const OpDef& op : AllOps()) EXPECT_EQ(covered.contains(op.type), !op.internal) << op.type;
 }
 
 std::vector<Tensor> InputsOf(const OpCase& test) {

@@ -58,7 +58,8 @@ class Frames {
         const size_t right = std::min(width, left + 1 + rng_() % 9);
         for (size_t plane = 0; plane < values.size() / (height * width); ++plane)
           for (size_t y = top; y < bottom; ++y)
-            for (size_t x = left; x < right; ++x) values[(plane * height + y) * width + x] = any(rng_);
+            for (size_t x = left; x < right; ++x)
+              values[(plane * height + y) * width + x] = any(rng_);
         return;
       }
       case 5:  // scattered
@@ -92,7 +93,8 @@ void WriteImage(const ImageTarget& target, const Tensor& tensor, std::mt19937& r
       float* pixel = target.Pixel(static_cast<int>(y), static_cast<int>(x));
       bool changed = rng() % 64 == 0;  // a mark without a change costs time, but is allowed
       for (size_t c = 0; c < channels; ++c) {
-        const float value = values[nhwc ? (y * width + x) * channels + c : (c * height + y) * width + x];
+        const float value =
+            values[nhwc ? (y * width + x) * channels + c : (c * height + y) * width + x];
         float& stored = pixel[static_cast<ptrdiff_t>(c) * target.channel_stride];
         changed = changed || std::memcmp(&stored, &value, sizeof value) != 0;
         stored = value;
@@ -178,7 +180,9 @@ void CheckValues(const RandomNetwork& network, uint32_t seed) {
   for (const Node& node : graph.nodes) {
     std::vector<TensorPtr> inputs;
     for (const ValueId id : node.inputs)
-      inputs.push_back(id == kNoValue ? nullptr : graph.Constant(id) ? graph.Constant(id) : values.at(id));
+      inputs.push_back(id == kNoValue       ? nullptr
+                       : graph.Constant(id) ? graph.Constant(id)
+                                            : values.at(id));
     auto outputs = Evaluate(node, inputs, graph.opset);
     ASSERT_TRUE(outputs.ok()) << outputs.error().message;
     for (size_t o = 0; o < node.outputs.size(); ++o)
@@ -209,7 +213,8 @@ void CheckSeed(uint32_t seed) {
     CheckBits(network, table->name, seed);
   }
   ASSERT_FALSE(::testing::Test::HasFailure())
-      << "DELTACNN_SEED=" << seed << " repeats this network:\n" << Describe(network.graph());
+      << "DELTACNN_SEED=" << seed << " repeats this network:\n"
+      << Describe(network.graph());
 }
 
 TEST(RandomGraph, IncrementalStepsHaveTheBitsOfDenseSteps) {

@@ -34,12 +34,13 @@ class RandomNetwork {
   const Shape& shape(ValueId id) const { return maker_.shape(id); }
 
   void AddInputs() {
-    static const std::vector<Shape> kImages = {{1, 3, 16, 16}, {1, 3, 24, 20}, {1, 4, 9, 13},
-                                               {1, 1, 1, 1},   {1, 2, 1, 17},  {1, 5, 11, 1},
-                                               {2, 3, 7, 8},   {1, 8, 12, 12}, {1, 3, 5, 70},
+    static const std::vector<Shape> kImages = {{1, 3, 16, 16},  {1, 3, 24, 20}, {1, 4, 9, 13},
+                                               {1, 1, 1, 1},    {1, 2, 1, 17},  {1, 5, 11, 1},
+                                               {2, 3, 7, 8},    {1, 8, 12, 12}, {1, 3, 5, 70},
                                                {1, 16, 30, 33}, {1, 2, 66, 9}};
     if (Chance(10)) {
-      const ValueId image = maker_.Input("nhwc", {1, Between(5, 20), Between(1, 20), Between(1, 4)});
+      const ValueId image =
+          maker_.Input("nhwc", {1, Between(5, 20), Between(1, 20), Between(1, 4)});
       Keep(maker_.TryAdd("Transpose", {image}, {{"perm", IntList{0, 3, 1, 2}}}), {image});
       if (Chance(30)) pool_.push_back(image);
     } else {
@@ -173,7 +174,8 @@ class RandomNetwork {
     Attributes attributes = {{"group", groups}, {"strides", strides}, {"pads", pads}};
     if (Chance(20)) attributes["dilations"] = IntList{Between(1, 2), Between(1, 2)};
     if (Chance(20))
-      attributes["output_padding"] = IntList{Between(0, strides[0] - 1), Between(0, strides[1] - 1)};
+      attributes["output_padding"] =
+          IntList{Between(0, strides[0] - 1), Between(0, strides[1] - 1)};
     Apply("ConvTranspose", x,
           {Weights(kernel, 1.5f / std::sqrt(static_cast<float>(channels * 2))),
            Chance(50) ? Weights({kernel[1] * groups}) : kNoValue},
@@ -211,11 +213,14 @@ class RandomNetwork {
     if (mode == "nearest")
       attributes["nearest_mode"] = Name({"floor", "ceil", "round_prefer_floor"});
     if (Chance(60)) {
-      const auto factor = [&] { return Chance(70) ? 2.0f : 0.25f * static_cast<float>(Between(1, 12)); };
+      const auto factor = [&] {
+        return Chance(70) ? 2.0f : 0.25f * static_cast<float>(Between(1, 12));
+      };
       Apply("Resize", x, {kNoValue, maker_.Constant(Floats({4}, {1, 1, factor(), factor()}))},
             attributes);
     } else {
-      Apply("Resize", x, {kNoValue, kNoValue, Indices({in[0], in[1], Between(1, 24), Between(1, 24)})},
+      Apply("Resize", x,
+            {kNoValue, kNoValue, Indices({in[0], in[1], Between(1, 24), Between(1, 24)})},
             attributes);
     }
   }
@@ -246,8 +251,8 @@ class RandomNetwork {
     const int64_t n = shape(x)[axis];
     if (n < 2) return;
     const int64_t first = Between(1, n - 1);
-    const auto ids =
-        maker_.TryAdd("Split", {x, Indices({first, n - first})}, {{"axis", static_cast<int64_t>(axis)}}, 2);
+    const auto ids = maker_.TryAdd("Split", {x, Indices({first, n - first})},
+                                   {{"axis", static_cast<int64_t>(axis)}}, 2);
     Keep(ids, {x});
   }
 
@@ -283,8 +288,8 @@ class RandomNetwork {
     if (x == kNoValue || shape(x)[2] % 2 != 0 || shape(x)[3] % 2 != 0) return;
     std::vector<ValueId> parts;
     for (const IntList& start : {IntList{0, 0}, {1, 0}, {0, 1}, {1, 1}}) {
-      parts.push_back(Apply("Slice", x,
-                            {Indices(start), Indices({1000, 1000}), Indices({2, 3}), Indices({2, 2})}));
+      parts.push_back(Apply(
+          "Slice", x, {Indices(start), Indices({1000, 1000}), Indices({2, 3}), Indices({2, 2})}));
     }
     Apply("Concat", parts[0], {parts[1], parts[2], parts[3]}, {{"axis", int64_t{1}}});
   }
@@ -295,8 +300,8 @@ class RandomNetwork {
     const int64_t n = shape(x)[axis];
     IntList at;
     for (int64_t i = Between(1, 5); i > 0; --i) at.push_back(Between(-n, n - 1));
-    const ValueId indices = Chance(20) ? maker_.Constant(MakeTensor<int64_t>(DType::kInt64, {}, {at[0]}))
-                                       : Indices(at);
+    const ValueId indices =
+        Chance(20) ? maker_.Constant(MakeTensor<int64_t>(DType::kInt64, {}, {at[0]})) : Indices(at);
     Apply("Gather", x, {indices}, {{"axis", static_cast<int64_t>(axis)}});
   }
 
@@ -315,7 +320,8 @@ class RandomNetwork {
       case 1: {  // a detector's head
         if (rank != 4) return;
         const ValueId last = Apply("Transpose", x, {}, {{"perm", IntList{0, 2, 3, 1}}});
-        Apply("Reshape", last, {Indices({in[0], -1, Chance(50) || in[1] % 2 != 0 ? in[1] : in[1] / 2})});
+        Apply("Reshape", last,
+              {Indices({in[0], -1, Chance(50) || in[1] % 2 != 0 ? in[1] : in[1] / 2})});
         return;
       }
       case 2:
@@ -391,8 +397,10 @@ class RandomNetwork {
         Shape constant = shape(x);
         for (int64_t& dim : constant)
           if (Chance(50)) dim = 1;
-        if (Chance(30)) constant.erase(constant.begin(), constant.begin() + static_cast<int64_t>(Pick(rank)));
-        y = op == "Div" ? maker_.Constant(RandomTensor(rng_, constant, 0.5f, 2)) : Weights(constant);
+        if (Chance(30))
+          constant.erase(constant.begin(), constant.begin() + static_cast<int64_t>(Pick(rank)));
+        y = op == "Div" ? maker_.Constant(RandomTensor(rng_, constant, 0.5f, 2))
+                        : Weights(constant);
         break;
       }
       case 1:  // any other value that happens to broadcast
@@ -409,9 +417,9 @@ class RandomNetwork {
   void AddSqueezeExcite() {
     const ValueId x = Any(4);
     if (x == kNoValue) return;
-    const ValueId mean = Chance(50)
-                             ? Apply("GlobalAveragePool", x)
-                             : Apply("ReduceMean", x, {Indices({2, 3})}, {{"keepdims", int64_t{1}}});
+    const ValueId mean =
+        Chance(50) ? Apply("GlobalAveragePool", x)
+                   : Apply("ReduceMean", x, {Indices({2, 3})}, {{"keepdims", int64_t{1}}});
     if (mean == kNoValue) return;
     const int64_t channels = shape(x)[1];
     const ValueId gate = Apply("Conv", mean, {Weights({channels, channels, 1, 1}, 0.5f)});
@@ -473,7 +481,8 @@ class RandomNetwork {
     }
     IntList axes;
     for (size_t a = 0; a < rank; ++a)
-      if (Chance(50)) axes.push_back(static_cast<int64_t>(a) - (Chance(30) ? static_cast<int64_t>(rank) : 0));
+      if (Chance(50))
+        axes.push_back(static_cast<int64_t>(a) - (Chance(30) ? static_cast<int64_t>(rank) : 0));
     if (axes.empty()) axes = {static_cast<int64_t>(rank) - 1};
     Apply(Name({"ReduceMean", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2"}), x,
           {Indices(axes)}, {{"keepdims", Between(0, 1)}});
@@ -486,7 +495,8 @@ class RandomNetwork {
     switch (Pick(4)) {
       case 0:
       case 1:
-        Apply("InstanceNormalization", x, {Weights({channels}), Weights({channels})}, {{"epsilon", 0.3f}});
+        Apply("InstanceNormalization", x, {Weights({channels}), Weights({channels})},
+              {{"epsilon", 0.3f}});
         return;
       case 2:
         Apply("LayerNormalization", x, {Weights({shape(x)[3]})}, {{"epsilon", 0.3f}});
@@ -550,7 +560,8 @@ class RandomNetwork {
     const ValueId x = Any();
     switch (Pick(4)) {
       case 0: {
-        const ValueId greater = Apply(Name({"Greater", "LessOrEqual"}), x, {Scalar(0.1f)}, {}, true);
+        const ValueId greater =
+            Apply(Name({"Greater", "LessOrEqual"}), x, {Scalar(0.1f)}, {}, true);
         if (greater != kNoValue) Apply("Where", greater, {x, Like(x, shape(x).size())});
         return;
       }
@@ -564,7 +575,8 @@ class RandomNetwork {
       }
       case 2:
         Apply(Name({"ArgMax", "ArgMin"}), x, {},
-              {{"axis", static_cast<int64_t>(Pick(shape(x).size()))}, {"keepdims", Between(0, 1)}}, true);
+              {{"axis", static_cast<int64_t>(Pick(shape(x).size()))}, {"keepdims", Between(0, 1)}},
+              true);
         return;
       default: {
         const size_t axis = Pick(shape(x).size());
@@ -582,30 +594,19 @@ class RandomNetwork {
       int weight;
       Adder add;
     };
-    static constexpr Row kRows[] = {{24, &RandomNetwork::AddConv},
-                                    {4, &RandomNetwork::AddConvTranspose},
-                                    {6, &RandomNetwork::AddPool},
-                                    {5, &RandomNetwork::AddResize},
-                                    {14, &RandomNetwork::AddConcat},
-                                    {5, &RandomNetwork::AddSplit},
-                                    {6, &RandomNetwork::AddSlice},
-                                    {2, &RandomNetwork::AddFocus},
-                                    {3, &RandomNetwork::AddGather},
-                                    {7, &RandomNetwork::AddReshape},
-                                    {5, &RandomNetwork::AddTranspose},
-                                    {3, &RandomNetwork::AddAxes},
-                                    {6, &RandomNetwork::AddPad},
-                                    {14, &RandomNetwork::AddBinary},
-                                    {4, &RandomNetwork::AddSqueezeExcite},
-                                    {8, &RandomNetwork::AddActivation},
-                                    {3, &RandomNetwork::AddSoftmax},
-                                    {5, &RandomNetwork::AddReduce},
-                                    {4, &RandomNetwork::AddNormalisation},
-                                    {4, &RandomNetwork::AddLinear},
-                                    {4, &RandomNetwork::AddBlocks},
-                                    {3, &RandomNetwork::AddRepeat},
-                                    {4, &RandomNetwork::AddTyped},
-                                    {2, &RandomNetwork::AddIdentity}};
+    static constexpr Row kRows[] = {
+        {24, &RandomNetwork::AddConv},         {4, &RandomNetwork::AddConvTranspose},
+        {6, &RandomNetwork::AddPool},          {5, &RandomNetwork::AddResize},
+        {14, &RandomNetwork::AddConcat},       {5, &RandomNetwork::AddSplit},
+        {6, &RandomNetwork::AddSlice},         {2, &RandomNetwork::AddFocus},
+        {3, &RandomNetwork::AddGather},        {7, &RandomNetwork::AddReshape},
+        {5, &RandomNetwork::AddTranspose},     {3, &RandomNetwork::AddAxes},
+        {6, &RandomNetwork::AddPad},           {14, &RandomNetwork::AddBinary},
+        {4, &RandomNetwork::AddSqueezeExcite}, {8, &RandomNetwork::AddActivation},
+        {3, &RandomNetwork::AddSoftmax},       {5, &RandomNetwork::AddReduce},
+        {4, &RandomNetwork::AddNormalisation}, {4, &RandomNetwork::AddLinear},
+        {4, &RandomNetwork::AddBlocks},        {3, &RandomNetwork::AddRepeat},
+        {4, &RandomNetwork::AddTyped},         {2, &RandomNetwork::AddIdentity}};
     int total = 0;
     for (const Row& row : kRows) total += row.weight;
     auto at = static_cast<int>(Pick(static_cast<size_t>(total)));

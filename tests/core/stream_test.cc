@@ -66,8 +66,10 @@ GraphMaker ConvNet() {
   const ValueId image = net.Input("image", {1, 3, 48, 40});
   const ValueId stem = net.Add("Relu", {net.Conv(rng, image, 24, 3, 1, 1)});
   const ValueId down = net.Add("Relu", {net.Conv(rng, stem, 32, 3, 2, 1)});
-  const ValueId gate = net.Add("Sigmoid", {net.Conv(rng, net.Add("GlobalAveragePool", {down}), 32, 1)});
-  const ValueId block = net.Add("Add", {net.Add("Mul", {net.Conv(rng, down, 32, 3, 1, 1), gate}), down});
+  const ValueId gate =
+      net.Add("Sigmoid", {net.Conv(rng, net.Add("GlobalAveragePool", {down}), 32, 1)});
+  const ValueId block =
+      net.Add("Add", {net.Add("Mul", {net.Conv(rng, down, 32, 3, 1, 1), gate}), down});
   net.Output(net.Conv(rng, block, 10, 1));
   net.Output(net.Add("Softmax", {net.Add("Flatten", {net.Add("GlobalMaxPool", {block})})}));
   return net;
@@ -195,7 +197,8 @@ GraphMaker ImageNet(bool nhwc) {
   std::mt19937 rng(5);
   GraphMaker net;
   const ValueId image = net.Input("image", nhwc ? Shape{1, 7, 70, 3} : Shape{1, 3, 7, 70});
-  const ValueId planes = nhwc ? net.Add("Transpose", {image}, {{"perm", IntList{0, 3, 1, 2}}}) : image;
+  const ValueId planes =
+      nhwc ? net.Add("Transpose", {image}, {{"perm", IntList{0, 3, 1, 2}}}) : image;
   net.Output(net.Conv(rng, planes, 4, 3, 1, 1));
   return net;
 }
@@ -218,7 +221,9 @@ TEST(Stream, ImageIsAWindowOntoTheInput) {
       for (int c = 0; c < 3; ++c) {
         const float value = static_cast<float>(c) + 0.5f;
         image->Pixel(y, x)[c * image->channel_stride] = value;
-        tensor.as<float>()[static_cast<size_t>(nhwc ? (y * 70 + x) * 3 + c : (c * 7 + y) * 70 + x)] = value;
+        tensor
+            .as<float>()[static_cast<size_t>(nhwc ? (y * 70 + x) * 3 + c : (c * 7 + y) * 70 + x)] =
+            value;
       }
       image->Mark(y, x);
     }
@@ -273,9 +278,10 @@ TEST(Stream, OutputShapesMayDependOnTheData) {
   GraphMaker net;
   const ValueId scores = net.Input("scores", {1, 1, 3});
   const ValueId boxes = net.Constant(Floats({1, 3, 4}, {0, 0, 1, 1, 0, 2, 1, 3, 0, 4, 1, 5}));
-  const ValueId kept = net.AddUnchecked(
-      "NonMaxSuppression", {boxes, scores, net.Constant(Ints({10})), net.Constant(Floats({1}, {0.5f})),
-                            net.Constant(Floats({1}, {0.5f}))})[0];
+  const ValueId kept =
+      net.AddUnchecked("NonMaxSuppression",
+                       {boxes, scores, net.Constant(Ints({10})), net.Constant(Floats({1}, {0.5f})),
+                        net.Constant(Floats({1}, {0.5f}))})[0];
   const ValueId twice = net.AddUnchecked("Concat", {kept, kept}, {{"axis", int64_t{0}}})[0];
   net.Output(twice);
   net.Output(net.Add("Relu", {scores}));
