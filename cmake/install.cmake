@@ -13,6 +13,8 @@ install(EXPORT deltacnnTargets NAMESPACE deltacnn:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/deltacnnConfig.cmake.in ${PROJECT_BINARY_DIR}/deltacnnConfig.cmake
   INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/deltacnnConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+# The .pc file finds its prefix from where it lies, so that the installation may be moved.
+file(RELATIVE_PATH pc_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/deltacnn.pc.in ${PROJECT_BINARY_DIR}/deltacnn.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/deltacnnConfig.cmake ${PROJECT_BINARY_DIR}/deltacnnConfigVersion.cmake
   DESTINATION ${package_dir})
