@@ -20,6 +20,10 @@ DELTACNN_HOOK void* operator new(size_t size) {
   if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
   throw std::bad_alloc();
 }
+DELTACNN_HOOK void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  ++allocations;
+  return std::malloc(size == 0 ? 1 : size);
+}
 DELTACNN_HOOK void* operator new(size_t size, std::align_val_t alignment) {
   ++allocations;
   const auto align = static_cast<size_t>(alignment);
