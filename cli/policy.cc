@@ -8,8 +8,8 @@
 namespace deltacnn::cli {
 namespace {
 
-// Chosen on a detector and eight clips: the first keeps recall and precision at IoU 0.75 above 0.98
-// on all of them, the second gives up to 0.02 more for a third less work (docs/policies.md).
+// What these keep and cost on real clips is measured in docs/accuracy.md; FastestDet needs more
+// reach.
 constexpr float kTolerance = 6;
 constexpr Policy kBalanced{.reach = 1, .cutoff = 0.02f, .refresh = 32};
 constexpr Policy kFast{.reach = 1, .cutoff = 0.05f, .refresh = 32};
