@@ -144,6 +144,7 @@ class Placer {
       p.strides[a] = stride;
       multiply(p.shape[a]);
     }
+    const int64_t pixel = stride;
     int64_t offset = 0;
     int place = 0;  // 0: columns, 1: rows
     for (size_t a = p.shape.size(); a-- > 0;) {
@@ -167,7 +168,24 @@ class Placer {
     state_.buffer_bytes.push_back((bytes + kAlignment - 1) / kAlignment * kAlignment);
     state_.constants.emplace_back();
     CompletePlacement(p, offset);
+    state_.halos.push_back(halo.Empty() ? std::vector<ByteRange>() : Gaps(p, pixel, bytes));
     return {};
+  }
+
+  /// The bytes of a buffer that belong to no pixel.
+  static std::vector<ByteRange> Gaps(const Placement& p, int64_t pixel, uint64_t bytes) {
+    std::vector<ByteRange> gaps;
+    const uint64_t element = SizeOf(p.dtype);
+    uint64_t end = 0;  // of the row before
+    const auto add = [&](uint64_t next) {
+      if (next > end) gaps.push_back({end, next - end});
+    };
+    for (const int64_t row : p.row_offset) {
+      add(static_cast<uint64_t>(row) * element);
+      end = static_cast<uint64_t>(row + p.grid.cols * pixel) * element;
+    }
+    add(bytes);
+    return gaps;
   }
 
   void AddMask(ValueId id) {

@@ -1,8 +1,10 @@
 #include "core/plan.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
+#include "core/arena.h"
 #include "core/layout.h"
 #include "core/port.h"
 #include "graph/infer.h"
@@ -74,6 +76,7 @@ class Builder {
       state_.inputs.push_back(MakePort(state_, in, state_.masks[static_cast<size_t>(in)]));
     for (const ValueId out : graph.outputs) AddOutput(out);
     FindFeeders();
+    PackArena();
     for (size_t b = 0; b < state_.buffer_bytes.size(); ++b) {
       (state_.constants[b].empty() ? state_.state_bytes : state_.weight_bytes) +=
           state_.buffer_bytes[b];
@@ -106,6 +109,9 @@ class Builder {
     }
     // A moved value that shares memory and mask with its source needs no step at all.
     if (alias && step.input_masks[0] == step.output_mask) return {};
+    for (const auto* list : {&context.inputs, &context.outputs})
+      for (const Placement* value : *list)
+        if (value != nullptr) Use(value->buffer, step);
     auto kernel = FindOp(node.op)->make(context);
     if (!kernel.ok()) return kernel.error();
     step.kernel = std::move(*kernel);
@@ -133,9 +139,38 @@ class Builder {
       step.input_masks = {mask};
       step.grid = p.grid;
       step.output = p.shape;
+      Use(p.buffer, step);
       state_.steps.push_back(std::move(step));
     }
     state_.outputs.push_back(std::move(port));
+  }
+
+  /// The step that is about to be added reads or writes this buffer.
+  void Use(int buffer, PlanStep& step) {
+    if (buffer < 0) return;
+    const auto index = static_cast<int>(state_.steps.size());
+    const auto [life, first] = lifetimes_.try_emplace(
+        buffer, Lifetime{state_.buffer_bytes[static_cast<size_t>(buffer)], index, index});
+    if (first) step.opens.push_back(buffer);
+    life->second.last = index;
+  }
+
+  void PackArena() {
+    const size_t buffers = state_.buffer_bytes.size();
+    state_.arena_offset.assign(buffers, -1);
+    state_.halos.resize(buffers);
+    for (const Port& port : state_.inputs)
+      lifetimes_.erase(state_.placements[static_cast<size_t>(port.value)].buffer);
+    for (const Port& port : state_.outputs) lifetimes_.erase(port.buffer);
+    std::erase_if(lifetimes_, [&](const auto& item) {
+      return !state_.constants[static_cast<size_t>(item.first)].empty();
+    });
+    std::vector<Lifetime> lifetimes;
+    for (const auto& item : lifetimes_) lifetimes.push_back(item.second);
+    const std::vector<uint64_t> offsets = PackLifetimes(lifetimes);
+    size_t next = 0;
+    for (const auto& item : lifetimes_)
+      state_.arena_offset[static_cast<size_t>(item.first)] = static_cast<int64_t>(offsets[next++]);
   }
 
   void FindFeeders() {
@@ -150,6 +185,7 @@ class Builder {
 
   PlanState& state_;
   const PlanOptions& options_;
+  std::map<int, Lifetime> lifetimes_;  // by buffer
 };
 
 }  // namespace

@@ -23,6 +23,13 @@ struct PlanStep {
   Grid grid;
   Shape output;
   bool feeds_macs = false;  // a step with multiply-adds reads what this one computes
+  std::vector<int> opens;   // buffers that no step before this one uses
+};
+
+/// Bytes [begin, begin + size) of a buffer.
+struct ByteRange {
+  uint64_t begin;
+  uint64_t size;
 };
 
 /// A value that the outside reads or writes row-major.
@@ -44,6 +51,10 @@ struct PlanState {
   std::vector<Grid> mask_grids;        // by mask
   std::vector<uint64_t> buffer_bytes;  // by buffer
   std::vector<std::vector<std::byte>> constants;  // by buffer; empty for those of the stream
+  std::vector<std::vector<ByteRange>> halos;      // by buffer: what stays zero around its values
+  // By buffer: its place in the arena of a step that keeps nothing; -1 for inputs, outputs and
+  // constants, which have memory of their own in every step.
+  std::vector<int64_t> arena_offset;
   std::vector<PlanStep> steps;
   std::vector<Port> inputs;
   std::vector<Port> outputs;           // those of the steps, for the caller or for `dynamic`

@@ -6,6 +6,7 @@
 
 #include "core/evaluate.h"
 #include "core/memory.h"
+#include "core/momentum.h"
 #include "core/plan.h"
 #include "core/reach.h"
 #include "core/spans.h"
@@ -38,8 +39,12 @@ struct Stream::State {
 
   bool Allocate();
   void MeasureScale(size_t index);
+  void ClearHalo(int buffer);
+  void UseMemory(bool keep);
   void RunStep(size_t index);
   void Compute(const PlanStep& step, size_t index, const MaskView& affected);
+  double CountInputs();
+  void Begin(double input_changed);
   Status RunDynamic();
   TensorView PortView(const Port& port) const {
     return {port.info.dtype, port.info.shape, buffers[static_cast<size_t>(port.buffer)]};
@@ -51,7 +56,11 @@ struct Stream::State {
   Reach reach;
   std::vector<float> cutoff;  // mean square, by step; from the last dense step
   Bytes memory;
-  std::vector<std::byte*> buffers;
+  // The buffers of the current step: those of the state, or, in a step that keeps nothing, the
+  // arena. The arena lies in the memory of the state, which such steps make void.
+  std::vector<std::byte*> buffers, state_buffers, arena_buffers;
+  Momentum momentum;
+  bool keeps = true;  // the current step keeps its state
   mutable std::vector<uint64_t> mask_words;
   std::vector<size_t> mask_offset;
   std::vector<int64_t> mask_count;  // set bits of every mask
@@ -72,16 +81,26 @@ bool Stream::State::Allocate() {
     if (plan_state.constants[b].empty()) total += Align(plan_state.buffer_bytes[b]);
   memory = AllocateZeroed(total);
   if (memory == nullptr) return false;
+  // What the arena may not overwrite lies behind it.
   std::byte* next = memory.get();
-  for (size_t b = 0; b < plan_state.buffer_bytes.size(); ++b) {
-    if (!plan_state.constants[b].empty()) {
-      // Steps never write to constants; the table of buffers just has one type.
-      buffers.push_back(const_cast<std::byte*>(plan_state.constants[b].data()));
-      continue;
+  state_buffers.assign(plan_state.buffer_bytes.size(), nullptr);
+  for (const bool in_arena : {true, false}) {
+    for (size_t b = 0; b < plan_state.buffer_bytes.size(); ++b) {
+      if ((plan_state.arena_offset[b] >= 0) != in_arena) continue;
+      if (!plan_state.constants[b].empty()) {
+        // Steps never write to constants; the table of buffers just has one type.
+        state_buffers[b] = const_cast<std::byte*>(plan_state.constants[b].data());
+        continue;
+      }
+      state_buffers[b] = next;
+      next += Align(plan_state.buffer_bytes[b]);
     }
-    buffers.push_back(next);
-    next += Align(plan_state.buffer_bytes[b]);
   }
+  arena_buffers = state_buffers;
+  for (size_t b = 0; b < arena_buffers.size(); ++b)
+    if (plan_state.arena_offset[b] >= 0)
+      arena_buffers[b] = memory.get() + plan_state.arena_offset[b];
+  buffers = state_buffers;
   size_t words = 0;
   for (const Grid& grid : plan_state.mask_grids) {
     mask_offset.push_back(words);
@@ -105,9 +124,27 @@ bool Stream::State::Allocate() {
   return scratch != nullptr;
 }
 
+void Stream::State::ClearHalo(int buffer) {
+  for (const ByteRange& gap : p().halos[static_cast<size_t>(buffer)])
+    std::memset(buffers[static_cast<size_t>(buffer)] + gap.begin, 0, gap.size);
+}
+
+/// Chooses between the state and the arena, and makes either fit to be written.
+void Stream::State::UseMemory(bool keep) {
+  if (keep == keeps) return;
+  keeps = keep;
+  buffers = keep ? state_buffers : arena_buffers;
+  if (!keep) return;
+  for (size_t b = 0; b < buffers.size(); ++b)
+    if (p().arena_offset[b] >= 0) ClearHalo(static_cast<int>(b));
+}
+
 void Stream::State::RunStep(size_t index) {
   const PlanStep& step = p().steps[index];
   work[index] = {};
+  if (!keeps)
+    for (const int buffer : step.opens)
+      if (p().arena_offset[static_cast<size_t>(buffer)] >= 0) ClearHalo(buffer);
   bool reached = dense;
   for (const int mask : step.input_masks)
     reached = reached || (mask >= 0 && mask_count[static_cast<size_t>(mask)] > 0);
@@ -154,7 +191,7 @@ void Stream::State::RunStep(size_t index) {
   }
   mask_count[out_index] = changes;
   work[index].changed = changes;
-  if (dense && policy.cutoff > 0 && step.kernel->takes_cutoff() && step.feeds_macs)
+  if (dense && keeps && policy.cutoff > 0 && step.kernel->takes_cutoff() && step.feeds_macs)
     MeasureScale(index);
 }
 
@@ -206,6 +243,32 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     for (size_t task = 0; task < list.chunks(); ++task) run(task, 0);
   }
   work[index].computed = static_cast<int64_t>(list.pixels());
+}
+
+/// Counts the changed pixels of the inputs; returns their share.
+double Stream::State::CountInputs() {
+  int64_t pixels = 0;
+  int64_t changed_pixels = 0;
+  for (const Port& port : p().inputs) {
+    const auto mask = static_cast<size_t>(port.mask);
+    if (dense) Mask(port.mask).Fill();
+    mask_count[mask] = Mask(port.mask).Count();
+    pixels += p().mask_grids[mask].pixels();
+    changed_pixels += mask_count[mask];
+  }
+  return pixels == 0 ? 0 : static_cast<double>(changed_pixels) / static_cast<double>(pixels);
+}
+
+/// Chooses how the step runs, from what changed in the inputs.
+void Stream::State::Begin(double input_changed) {
+  const Momentum::Mode mode = momentum.Next(dense, input_changed);
+  dense = mode != Momentum::Mode::kIncremental;
+  UseMemory(mode != Momentum::Mode::kPassThrough);
+  if (dense) {
+    CountInputs();
+    if (reach.enabled()) reach.Forget();
+  }
+  if (reach.enabled()) reach.Begin(Mask(p().inputs[0].mask));
 }
 
 Status Stream::State::RunDynamic() {
@@ -328,22 +391,9 @@ Result<StepReport> Stream::Step() {
   State& s = *state_;
   const PlanState& plan = s.p();
   StepReport report;
+  report.input_changed = s.CountInputs();
+  s.Begin(report.input_changed);
   report.dense = s.dense;
-  int64_t pixels = 0;
-  int64_t changed = 0;
-  for (const Port& port : plan.inputs) {
-    const auto mask = static_cast<size_t>(port.mask);
-    if (s.dense) s.Mask(port.mask).Fill();
-    s.mask_count[mask] = s.Mask(port.mask).Count();
-    pixels += plan.mask_grids[mask].pixels();
-    changed += s.mask_count[mask];
-  }
-  report.input_changed =
-      pixels == 0 ? 0 : static_cast<double>(changed) / static_cast<double>(pixels);
-  if (s.reach.enabled()) {
-    if (s.dense) s.reach.Forget();
-    s.reach.Begin(s.Mask(plan.inputs[0].mask));
-  }
   int64_t macs = 0;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     s.RunStep(i);
@@ -351,6 +401,7 @@ Result<StepReport> Stream::Step() {
   }
   report.macs_share = plan.macs == 0 ? report.input_changed
                                      : static_cast<double>(macs) / static_cast<double>(plan.macs);
+  if (s.keeps) s.momentum.Record(report.input_changed, report.macs_share);
   if (!plan.dynamic.empty()) {
     if (const Status status = s.RunDynamic(); !status.ok()) return status.error();
   }

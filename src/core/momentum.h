@@ -1,0 +1,57 @@
+// When a stream stops keeping what it computes.
+#pragma once
+
+#include <algorithm>
+
+namespace deltacnn {
+
+/// Keeping every layer's output pays if later steps reuse it. While everything changes (a moving
+/// camera) it only costs memory traffic: such steps run densely in a small arena that stays in
+/// cache and keep nothing. The first calmer step is dense again and keeps its state.
+///
+/// Counts work, not time, so that what a stream answers never depends on the machine's load.
+class Momentum {
+ public:
+  enum class Mode {
+    kIncremental,
+    kDense,        // every pixel, into the state
+    kPassThrough,  // every pixel, into the arena
+  };
+
+  /// How to run a step in which this share of the input pixels changed. `all`: there is no state
+  /// to build on.
+  Mode Next(bool all, double input_changed) {
+    const bool calm = input_changed < kCalm * busy_input_;
+    if (busy_steps_ >= kBusySteps && (all || !calm)) {
+      passing_ = true;
+      return Mode::kPassThrough;
+    }
+    const bool dense = all || passing_;
+    if (passing_) busy_steps_ = 0;
+    passing_ = false;
+    return dense ? Mode::kDense : Mode::kIncremental;
+  }
+
+  /// What a step that kept its state has cost.
+  void Record(double input_changed, double macs_share) {
+    if (macs_share < kBusy) {
+      busy_steps_ = 0;
+      return;
+    }
+    busy_input_ = busy_steps_ == 0 ? input_changed : std::min(busy_input_, input_changed);
+    ++busy_steps_;
+  }
+
+ private:
+  // A pass-through step costs 0.5-0.8 of a dense one that keeps its state (docs/performance.md).
+  static constexpr double kBusy = 0.75;
+  // One dense step (the first, a scene cut, a lost packet) says nothing about the next.
+  static constexpr int kBusySteps = 2;
+  static constexpr double kCalm = 0.75;
+
+  int busy_steps_ = 0;     // in a row
+  double busy_input_ = 0;  // the least input change among them
+  bool passing_ = false;
+};
+
+}  // namespace deltacnn
