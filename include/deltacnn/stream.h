@@ -33,6 +33,7 @@ struct Policy {
 struct StreamOptions {
   int threads = 1;  // results do not depend on it
   Policy policy = {};
+  bool time_layers = false;  // fill in LayerWork::ms, for profiles
 };
 
 /// What a step did.
@@ -46,6 +47,7 @@ struct StepReport {
 struct LayerWork {
   int64_t computed = 0;  // output pixels computed
   int64_t changed = 0;   // output pixels whose bits changed
+  double ms = 0;         // 0 unless StreamOptions::time_layers
 };
 
 /// The mutable state of one video stream. Movable; not thread-safe by itself.

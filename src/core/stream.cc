@@ -1,6 +1,7 @@
 #include "deltacnn/stream.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <map>
 
@@ -15,6 +16,8 @@
 namespace deltacnn {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // Below so much work (multiply-adds and moved elements) a second thread costs more than it brings.
 constexpr int64_t kSerialWork = 100'000;
 
@@ -28,7 +31,11 @@ size_t Align(size_t size) {
 
 struct Stream::State {
   State(std::shared_ptr<const Plan> plan_, const StreamOptions& options)
-      : plan(std::move(plan_)), pool(options.threads), policy(options.policy), reach(p(), policy) {}
+      : plan(std::move(plan_)),
+        pool(options.threads),
+        policy(options.policy),
+        time_layers(options.time_layers),
+        reach(p(), policy) {}
 
   const PlanState& p() const { return plan->state(); }
   MaskView Mask(int index) const {
@@ -53,6 +60,7 @@ struct Stream::State {
   std::shared_ptr<const Plan> plan;
   ThreadPool pool;
   Policy policy;
+  bool time_layers;
   Reach reach;
   std::vector<float> cutoff;  // mean square, by step; from the last dense step
   Bytes memory;
@@ -235,6 +243,7 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
                     .buffers = buffers.data(),
                     .scratch = scratch.get() + static_cast<size_t>(thread) * scratch_stride,
                     .changed = changed.data(),
+                    .compare = !dense,
                     .cutoff = dense ? 0.0f : cutoff[index]});
   };
   if (parallel) {
@@ -396,7 +405,10 @@ Result<StepReport> Stream::Step() {
   report.dense = s.dense;
   int64_t macs = 0;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const auto start = s.time_layers ? Clock::now() : Clock::time_point();
     s.RunStep(i);
+    if (s.time_layers)
+      s.work[i].ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
     macs += s.work[i].computed * plan.steps[i].kernel->MacsPerPixel();
   }
   report.macs_share = plan.macs == 0 ? report.input_changed

@@ -9,6 +9,7 @@
 #include <array>
 #include <utility>
 
+#include "kernels/epilogue-inl.h"
 #include "kernels/kernels.h"
 #include "kernels/vector-inl.h"
 
@@ -32,9 +33,9 @@ inline constexpr size_t kMaxRows = 6;
 inline constexpr size_t kSummed = 128;
 
 /// `kRows` pixels times the first `kVectors` vectors of a panel, all accumulators in registers.
+/// Row i of the results goes to out + i * pitch.
 template <size_t kRows, size_t kVectors>
-void GemmRows(const GemmArgs& args, size_t first) {
-  float* out = args.out + first * args.out_pitch;
+void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
   V sum[kRows][kVectors];
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
@@ -47,14 +48,14 @@ void GemmRows(const GemmArgs& args, size_t first) {
     HWY_UNROLL(16)
     for (size_t i = 0; i < kRows; ++i) {
       for (size_t v = 0; v < kVectors; ++v)
-        sum[i][v] = hn::Add(hn::LoadU(kF32, out + i * args.out_pitch + v * kLanes), sum[i][v]);
+        sum[i][v] = hn::Add(hn::LoadU(kF32, out + i * pitch + v * kLanes), sum[i][v]);
     }
   };
   const auto store = [&]() HWY_ATTR {
     HWY_UNROLL(16)
     for (size_t i = 0; i < kRows; ++i) {
       for (size_t v = 0; v < kVectors; ++v)
-        hn::StoreU(sum[i][v], kF32, out + i * args.out_pitch + v * kLanes);
+        hn::StoreU(sum[i][v], kF32, out + i * pitch + v * kLanes);
     }
   };
   const size_t pieces = (args.run_length + kSummed - 1) / kSummed;  // of equal length, nearly
@@ -96,10 +97,18 @@ void GemmRows(const GemmArgs& args, size_t first) {
     for (size_t v = 0; v < kVectors; ++v)
       sum[i][v] = hn::Add(sum[i][v], hn::LoadU(kF32, args.bias + v * kLanes));
   }
+  if (args.epilogue != nullptr && args.epilogue->clamp) {
+    const V low = hn::Set(kF32, args.epilogue->low);
+    const V high = hn::Set(kF32, args.epilogue->high);
+    HWY_UNROLL(16)
+    for (size_t i = 0; i < kRows; ++i) {
+      for (size_t v = 0; v < kVectors; ++v) sum[i][v] = AtMost(AtLeast(sum[i][v], low), high);
+    }
+  }
   store();
 }
 
-using GemmRowsFunction = void (*)(const GemmArgs& args, size_t first);
+using GemmRowsFunction = void (*)(const GemmArgs& args, size_t first, float* out, size_t pitch);
 
 template <size_t kVectors, size_t... kRowsMinusOne>
 constexpr std::array<GemmRowsFunction, kMaxRows> MakeGemmRows(
@@ -115,11 +124,18 @@ inline constexpr std::array<GemmRowsFunction, kMaxRows> kHalfGemmRows =
 
 void Gemm(const GemmArgs& args) {
   const auto& functions = args.half ? kHalfGemmRows : kGemmRows;
+  HWY_ALIGN float tile[kMaxRows * kPanel];
+  const size_t tile_pitch = args.half ? kPanel / 2 : kPanel;
   // Groups of nearly equal size: 15 pixels run faster as 8 + 7 than as 14 + 1.
   size_t groups = (args.count + kMaxRows - 1) / kMaxRows;
   for (size_t first = 0; groups > 0; --groups) {
     const size_t rows = (args.count - first + groups - 1) / groups;
-    functions[rows - 1](args, first);
+    if (args.epilogue == nullptr) {
+      functions[rows - 1](args, first, args.out + first * args.out_pitch, args.out_pitch);
+    } else {
+      functions[rows - 1](args, first, tile, tile_pitch);
+      FinishTile(*args.epilogue, tile, tile_pitch, first, rows);
+    }
     first += rows;
   }
 }

@@ -61,6 +61,33 @@ enum class Binary : uint8_t {
   kPrelu,  // x < 0 ? y * x : x
 };
 
+/// One pointwise step of an epilogue.
+struct EpilogueStep {
+  enum class Kind : uint8_t {
+    kUnary,    // x = unary(x)
+    kScalar,   // x = binary(x, a)
+    kOperand,  // x = binary(x, operand)
+  };
+  Kind kind = Kind::kUnary;
+  Unary unary = Unary::kRelu;
+  Binary binary = Binary::kAdd;
+  bool single = false;  // kOperand: one float a pixel, for all its channels
+  float a = 0, b = 0;
+  const float* const* operand = nullptr;  // kOperand: channel 0 of the second argument, by pixel
+};
+
+/// What a GEMM or a depthwise convolution does with its results while they are in cache.
+struct Epilogue {
+  bool clamp = false;  // first of all, results are clipped to [low, high]; NaN stays NaN
+  float low = 0, high = 0;
+  const EpilogueStep* steps = nullptr;
+  size_t step_count = 0;
+  float* const* targets = nullptr;  // where channel 0 goes, by pixel
+  size_t channel = 0;               // of the first result
+  size_t width = 0;                 // results stored of every pixel
+  uint8_t* changed = nullptr;       // by pixel: set to 1 where a stored bit changed; null: stores
+};
+
 /// An indirect GEMM: `count` output pixels times one panel of output channels. Every pixel reads
 /// `runs` contiguous stretches of `run_length` floats; stretch r starts at pixels[i] +
 /// run_offset[r]. out[i * out_pitch + j] = bias[j] + sum over r, k of input * weights[(r *
@@ -75,10 +102,15 @@ struct GemmArgs {
   size_t run_length;
   const float* weights;  // [runs * run_length][panel]
   const float* bias;     // [panel]
-  float* out;            // count rows of `panel` floats
-  size_t out_pitch;
+  float* out = nullptr;  // count rows of `panel` floats, unless there is an epilogue
+  size_t out_pitch = 0;
   bool half = false;  // only the first half of the panel is wanted: rows are half as long
+  const Epilogue* epilogue = nullptr;
 };
+
+/// Most channels of one depthwise call with an epilogue: a tile of 16 pixels stays in the
+/// first-level cache.
+inline constexpr size_t kDepthwiseWidth = 64;
 
 /// A depthwise convolution of `channels` adjacent channels at `count` output pixels:
 /// out[i * out_pitch + c] = bias[c] + sum over taps t of pixels[i][tap_offset[t] + c] * weights[t *
@@ -92,8 +124,9 @@ struct DepthwiseArgs {
   const float* weights;
   size_t weight_pitch;
   const float* bias;
-  float* out;
-  size_t out_pitch;
+  float* out = nullptr;  // unless there is an epilogue
+  size_t out_pitch = 0;
+  const Epilogue* epilogue = nullptr;
 };
 
 struct Table {

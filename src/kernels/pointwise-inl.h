@@ -292,7 +292,7 @@ float SquaredDistance(const float* a, const float* b, size_t n) {
   return hn::GetLane(hn::SumOfLanes(kF32, sum));
 }
 
-bool StoreChanged(float* dst, const float* src, size_t n) {
+HWY_INLINE bool StoreChangedRow(float* dst, const float* src, size_t n) {
   // Equal values need no store: an unchanged row costs no memory writes.
   const WholeVector whole;
   size_t i = 0;
@@ -307,6 +307,8 @@ bool StoreChanged(float* dst, const float* src, size_t n) {
   }
   return changed;
 }
+
+bool StoreChanged(float* dst, const float* src, size_t n) { return StoreChangedRow(dst, src, n); }
 
 }  // namespace deltacnn::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

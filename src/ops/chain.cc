@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 namespace deltacnn {
 
@@ -12,6 +13,41 @@ Chain::Chain(const MakeContext& context, size_t first_operand)
   for (size_t i = first_operand; i < context.inputs.size(); ++i)
     operands_.emplace_back(*context.inputs[i], context.out(0));
   saves_ = std::ranges::any_of(steps_, [](const ChainStep& s) { return s.kind == Kind::kSave; });
+  fuses_ = !saves_ && std::ranges::all_of(operands_, [](const BroadcastMap& operand) {
+    return operand.full() || operand.single();
+  });
+}
+
+kernels::Epilogue Chain::Fused(const Work& work, float** targets, const float** operand_pointers,
+                               kernels::EpilogueStep* epilogue_steps) const {
+  kernels::Epilogue epilogue{.steps = epilogue_steps, .targets = targets};
+  if (work.compare) epilogue.changed = work.changed + work.spans.front().first;
+  for (const Span& span : work.spans) {
+    float* target = work.Pixel<float>(out_, span.row, span.col);
+    for (int k = 0; k < span.count; ++k, target += out_.col_stride) *targets++ = target;
+  }
+  for (const ChainStep& step : steps_) {
+    const bool relu = step.kind == Kind::kUnary && step.unary == kernels::Unary::kRelu;
+    const bool clip = step.kind == Kind::kUnary && step.unary == kernels::Unary::kClip;
+    if (&step == &steps_.front() && (relu || clip)) {
+      epilogue.clamp = true;
+      epilogue.low = relu ? 0 : step.a;
+      epilogue.high = relu ? std::numeric_limits<float>::infinity() : step.b;
+      continue;
+    }
+    kernels::EpilogueStep& made = epilogue_steps[epilogue.step_count++];
+    made = {.unary = step.unary, .binary = step.binary, .a = step.a, .b = step.b};
+    if (step.kind == Kind::kScalar) made.kind = kernels::EpilogueStep::Kind::kScalar;
+    if (step.kind != Kind::kOperand) continue;
+    const BroadcastMap& operand = operands_[static_cast<size_t>(step.operand)];
+    made.kind = kernels::EpilogueStep::Kind::kOperand;
+    made.single = operand.single();
+    made.operand = operand_pointers;
+    for (const Span& span : work.spans)
+      for (int k = 0; k < span.count; ++k)
+        *operand_pointers++ = operand.Pixel<float>(work, span.row, span.col + k);
+  }
+  return epilogue;
 }
 
 void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width,

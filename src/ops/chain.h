@@ -18,6 +18,15 @@ class Chain {
   /// True if Finish needs `saved`.
   bool saves() const { return saves_; }
 
+  /// True if the kernels can run the whole chain as their epilogue.
+  bool fuses() const { return fuses_; }
+  size_t steps() const { return steps_.size(); }
+  size_t operands() const { return operands_.size(); }
+  /// The epilogue for the work's pixels; channel and width are to be filled in. It refers to the
+  /// rooms given: a target and `operands()` pointers a pixel, and `steps()` steps.
+  kernels::Epilogue Fused(const Work& work, float** targets, const float** operand_pointers,
+                          kernels::EpilogueStep* epilogue_steps) const;
+
   /// Applies all steps to channels [channel, channel + width) of the pixels of `spans` and stores
   /// the result in the output. The block `x` has one row of `pitch` floats a pixel; what lies
   /// beyond `width` is scratch. `saved` is as large.
@@ -38,6 +47,7 @@ class Chain {
   std::vector<ChainStep> steps_;
   std::vector<BroadcastMap> operands_;
   bool saves_ = false;
+  bool fuses_ = true;
 };
 
 /// Asks for the operands' layouts to follow the output's.

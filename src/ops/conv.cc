@@ -74,9 +74,52 @@ class ConvBase : public Kernel {
     return n;
   }
 
-  /// Scratch: pixel pointers, then the block of results, then the chain's saved block.
+  /// Where a call keeps what it needs for its pixels.
+  struct Scratch {
+    Scratch(const Work& work, const Chain& chain, size_t pitch) : next_(work.scratch) {
+      block = Take<float>(kChunk * pitch);
+      saved = Take<float>(chain.saves() ? kChunk * pitch : 0);
+      pixels = Take<const float*>(kChunk);
+      targets = Take<float*>(kChunk);
+      operands = Take<const float*>(kChunk * chain.operands());
+      steps = Take<kernels::EpilogueStep>(chain.steps());
+    }
+
+    const float** pixels;  // of the window's first pixel
+    float** targets;
+    const float** operands;
+    kernels::EpilogueStep* steps;
+    float* block;  // results of chains that are no epilogue
+    float* saved;  // by the chain
+
+   private:
+    template <class T>
+    T* Take(size_t count) {
+      auto* taken = reinterpret_cast<T*>(next_);
+      next_ += count * sizeof(T);
+      return taken;
+    }
+    std::byte* next_;
+  };
+
   size_t ScratchFor(size_t pitch) const {
-    return kChunk * sizeof(float*) + (chain_.saves() ? 2 : 1) * kChunk * pitch * sizeof(float);
+    return kChunk * (2 + chain_.operands()) * sizeof(float*) +
+           chain_.steps() * sizeof(kernels::EpilogueStep) +
+           (chain_.saves() ? 2 : 1) * kChunk * pitch * sizeof(float);
+  }
+
+  /// The chain as an epilogue if all of it can be one. Else (and for a cutoff, which judges whole
+  /// pixels) the results go to the block and the chain runs at the end.
+  bool Fuses(const Work& work) const { return chain_.fuses() && !(work.cutoff > 0); }
+  kernels::Epilogue Begin(const Work& work, const Scratch& scratch, size_t pitch) const {
+    if (Fuses(work)) return chain_.Fused(work, scratch.targets, scratch.operands, scratch.steps);
+    for (size_t i = 0; i < kChunk; ++i) scratch.targets[i] = scratch.block + i * pitch;
+    return {.targets = scratch.targets};
+  }
+  void End(const Work& work, const Scratch& scratch, size_t pitch) const {
+    if (Fuses(work)) return;
+    chain_.Finish(work, work.spans, 0, static_cast<size_t>(out_.channels), pitch, scratch.block,
+                  scratch.saved);
   }
 
   Placement in_, out_;
@@ -115,41 +158,31 @@ class GemmConv : public ConvBase {
           [&](size_t o) { return bias != nullptr ? bias[g * outputs + o] : 0.0f; }));
     }
     group_channels_ = channels;
-    // All output channels of a pixel; the last panel of the last group may reach beyond them.
-    width_ = static_cast<size_t>(out_.channels) + kernels_.panel;
+    width_ = static_cast<size_t>(out_.channels);
   }
 
   void Compute(const Work& work) const override {
-    auto* pixels = reinterpret_cast<const float**>(work.scratch);
-    auto* block = reinterpret_cast<float*>(work.scratch + kChunk * sizeof(float*));
-    float* saved = block + kChunk * width_;
-    const size_t count = Windows(work, pixels);
+    const Scratch scratch(work, chain_, width_);
+    const size_t count = Windows(work, scratch.pixels);
     const size_t panel = kernels_.panel;
-    // A cutoff judges whole pixels; without one every panel is finished while it is hot.
-    const bool whole = work.cutoff > 0;
-    size_t channel = 0;
+    kernels::Epilogue epilogue = Begin(work, scratch, width_);
     for (const PackedWeights& group : groups_) {
       for (size_t p = 0; p < group.panels; ++p) {
-        const size_t wanted = std::min(panel, group.outputs - p * panel);
-        const bool half = wanted <= panel / 2;
-        const size_t pitch = whole ? width_ : half ? panel / 2 : panel;
-        kernels_.gemm({.pixels = pixels,
+        epilogue.width = std::min(panel, group.outputs - p * panel);
+        kernels_.gemm({.pixels = scratch.pixels,
                        .count = count,
                        .run_offset = runs_.data(),
                        .runs = runs_.size(),
                        .run_length = run_length_,
                        .weights = group.weights.data() + p * group.depth * panel,
                        .bias = group.bias.data() + p * panel,
-                       .out = whole ? block + channel + p * panel : block,
-                       .out_pitch = pitch,
-                       .half = half});
-        if (!whole)
-          chain_.Finish(work, work.spans, channel + p * panel, wanted, pitch, block, saved);
+                       .half = epilogue.width <= panel / 2,
+                       .epilogue = &epilogue});
+        epilogue.channel += epilogue.width;
       }
-      channel += group.outputs;
-      for (size_t i = 0; i < count; ++i) pixels[i] += group_channels_;
+      for (size_t i = 0; i < count; ++i) scratch.pixels[i] += group_channels_;
     }
-    if (whole) chain_.Finish(work, work.spans, 0, channel, width_, block, saved);
+    End(work, scratch, width_);
   }
 
   size_t ScratchBytes() const override { return ScratchFor(width_); }
@@ -187,29 +220,25 @@ class DepthwiseConv : public ConvBase {
   }
 
   void Compute(const Work& work) const override {
-    auto* pixels = reinterpret_cast<const float**>(work.scratch);
-    auto* block = reinterpret_cast<float*>(work.scratch + kChunk * sizeof(float*));
     const auto channels = static_cast<size_t>(in_.channels);
-    float* saved = block + kChunk * channels;
-    const size_t count = Windows(work, pixels);
-    const bool whole = work.cutoff > 0;  // as in GemmConv
-    for (size_t c = 0; c < channels; c += kWidth) {
-      const size_t width = std::min(kWidth, channels - c);
-      const size_t pitch = whole ? channels : width;
-      kernels_.depthwise({.pixels = pixels,
+    const Scratch scratch(work, chain_, channels);
+    const size_t count = Windows(work, scratch.pixels);
+    kernels::Epilogue epilogue = Begin(work, scratch, channels);
+    for (size_t c = 0; c < channels; c += kernels::kDepthwiseWidth) {
+      epilogue.channel = c;
+      epilogue.width = std::min(kernels::kDepthwiseWidth, channels - c);
+      kernels_.depthwise({.pixels = scratch.pixels,
                           .count = count,
                           .tap_offset = taps_.data(),
                           .taps = taps_.size(),
-                          .channels = width,
+                          .channels = epilogue.width,
                           .weights = weights_.data() + c,
                           .weight_pitch = channels,
                           .bias = bias_.data() + c,
-                          .out = whole ? block + c : block,
-                          .out_pitch = pitch});
-      if (!whole) chain_.Finish(work, work.spans, c, width, pitch, block, saved);
-      for (size_t i = 0; i < count; ++i) pixels[i] += width;
+                          .epilogue = &epilogue});
+      for (size_t i = 0; i < count; ++i) scratch.pixels[i] += epilogue.width;
     }
-    if (whole) chain_.Finish(work, work.spans, 0, channels, channels, block, saved);
+    End(work, scratch, channels);
   }
 
   size_t ScratchBytes() const override { return ScratchFor(static_cast<size_t>(in_.channels)); }
@@ -220,9 +249,6 @@ class DepthwiseConv : public ConvBase {
   size_t WeightBytes() const override { return (weights_.size() + bias_.size()) * sizeof(float); }
 
  private:
-  // Channels of one block: 64 pixels of results stay in the first-level cache.
-  static constexpr size_t kWidth = 64;
-
   std::vector<ptrdiff_t> taps_;
   std::vector<float> weights_;  // [tap][channel]
   std::vector<float> bias_;

@@ -62,6 +62,7 @@ struct Work {
   std::byte* const* buffers;    // of the stream
   std::byte* scratch;           // Kernel::ScratchBytes() bytes, aligned to 64, of this thread
   uint8_t* changed;             // one flag a listed pixel; set to 1 where an output changed
+  bool compare = true;          // false: nobody reads `changed`, all of it counts as set
   // Mean square below which a change of a chain's result is not worth storing; 0: every bit counts.
   float cutoff = 0;
 
