@@ -133,6 +133,7 @@ void Gemm(const GemmArgs& args) {
     if (args.epilogue == nullptr) {
       functions[rows - 1](args, first, args.out + first * args.out_pitch, args.out_pitch);
     } else {
+      PrefetchTile(*args.epilogue, first, rows);
       functions[rows - 1](args, first, tile, tile_pitch);
       FinishTile(*args.epilogue, tile, tile_pitch, first, rows);
     }

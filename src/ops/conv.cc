@@ -15,7 +15,7 @@ namespace {
 
 // Output pixels of one call: enough to reuse a weight panel from the second-level cache, few enough
 // that their results stay in the first.
-constexpr int kChunk = 224;
+constexpr int kChunk = 56;
 
 /// What both kinds of convolution share: the geometry and the chain.
 class ConvBase : public Kernel {
