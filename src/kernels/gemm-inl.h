@@ -32,14 +32,32 @@ inline constexpr size_t kMaxRows = 6;
 // less to rounding: the error of a sum of n terms grows like the square root of n.
 inline constexpr size_t kSummed = 128;
 
-/// `kRows` pixels times the first `kVectors` vectors of a panel, all accumulators in registers.
-/// Row i of the results goes to out + i * pitch.
-template <size_t kRows, size_t kVectors>
+// A quarter of a panel is half a vector: where halves of vectors are as fast as whole ones it costs
+// what half a panel does, on cores that execute wide vectors in two halves it costs less.
+using HalfVector = hn::CappedTag<float, (kLanes >= 2 ? kLanes / 2 : 1)>;
+
+/// What GemmRows computes: the first `kVectors` vectors of type `D` of a panel.
+template <class D, size_t kVectors>
+struct Columns {
+  using Tag = D;
+  static constexpr size_t kCount = kVectors;
+  static constexpr size_t kWidth = kVectors * hn::MaxLanes(D());
+};
+using WholePanel = Columns<F32, 2>;
+using HalfPanel = Columns<F32, 1>;
+using QuarterPanel = Columns<HalfVector, 1>;
+
+/// `kRows` pixels, all accumulators in registers. Row i of the results goes to out + i * pitch or,
+/// if `kDirect`, to the epilogue's targets; then there are no steps and all columns are wanted.
+template <class C, size_t kRows, bool kDirect>
 void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
-  V sum[kRows][kVectors];
+  const typename C::Tag d;
+  constexpr size_t kWide = hn::MaxLanes(d);
+  constexpr size_t kVectors = C::kCount;
+  hn::Vec<typename C::Tag> sum[kRows][kVectors];
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
-    for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(kF32);
+    for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(d);
   }
   const float* weights = args.weights;
   size_t summed = 0;
@@ -48,14 +66,13 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
     HWY_UNROLL(16)
     for (size_t i = 0; i < kRows; ++i) {
       for (size_t v = 0; v < kVectors; ++v)
-        sum[i][v] = hn::Add(hn::LoadU(kF32, out + i * pitch + v * kLanes), sum[i][v]);
+        sum[i][v] = hn::Add(hn::LoadU(d, out + i * pitch + v * kWide), sum[i][v]);
     }
   };
   const auto store = [&]() HWY_ATTR {
     HWY_UNROLL(16)
     for (size_t i = 0; i < kRows; ++i) {
-      for (size_t v = 0; v < kVectors; ++v)
-        hn::StoreU(sum[i][v], kF32, out + i * pitch + v * kLanes);
+      for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, out + i * pitch + v * kWide);
     }
   };
   const size_t pieces = (args.run_length + kSummed - 1) / kSummed;  // of equal length, nearly
@@ -70,7 +87,7 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
         summed = 0;
         HWY_UNROLL(16)
         for (size_t i = 0; i < kRows; ++i) {
-          for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(kF32);
+          for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(d);
         }
       }
       summed += end - begin;
@@ -78,12 +95,12 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
       for (size_t i = 0; i < kRows; ++i) in[i] = args.pixels[first + i] + args.run_offset[r];
       HWY_UNROLL(4)
       for (size_t k = begin; k < end; ++k) {
-        V weight[kVectors];
-        for (size_t v = 0; v < kVectors; ++v) weight[v] = hn::LoadU(kF32, weights + v * kLanes);
+        hn::Vec<typename C::Tag> weight[kVectors];
+        for (size_t v = 0; v < kVectors; ++v) weight[v] = hn::LoadU(d, weights + v * kWide);
         weights += kPanel;
         HWY_UNROLL(16)
         for (size_t i = 0; i < kRows; ++i) {
-          const V x = hn::Set(kF32, in[i][k]);
+          const auto x = hn::Set(d, in[i][k]);
           for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(x, weight[v], sum[i][v]);
         }
       }
@@ -95,50 +112,76 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
     for (size_t v = 0; v < kVectors; ++v)
-      sum[i][v] = hn::Add(sum[i][v], hn::LoadU(kF32, args.bias + v * kLanes));
+      sum[i][v] = hn::Add(sum[i][v], hn::LoadU(d, args.bias + v * kWide));
   }
   if (args.epilogue != nullptr && args.epilogue->clamp) {
-    const V low = hn::Set(kF32, args.epilogue->low);
-    const V high = hn::Set(kF32, args.epilogue->high);
+    const auto low = hn::Set(d, args.epilogue->low);
+    const auto high = hn::Set(d, args.epilogue->high);
     HWY_UNROLL(16)
     for (size_t i = 0; i < kRows; ++i) {
       for (size_t v = 0; v < kVectors; ++v) sum[i][v] = AtMost(AtLeast(sum[i][v], low), high);
     }
   }
-  store();
+  if constexpr (!kDirect) {
+    store();
+  } else {
+    const Epilogue& epilogue = *args.epilogue;
+    const bool compare = epilogue.changed != nullptr;
+    HWY_UNROLL(16)
+    for (size_t i = 0; i < kRows; ++i) {
+      float* target = epilogue.targets[first + i] + epilogue.channel;
+      if (compare) {
+        bool same = true;
+        for (size_t v = 0; v < kVectors; ++v)
+          same = same && SameBits(d, sum[i][v], hn::LoadU(d, target + v * kWide));
+        if (same) continue;  // no store: an unchanged pixel costs no memory writes
+        epilogue.changed[first + i] = 1;
+      }
+      for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, target + v * kWide);
+    }
+  }
 }
 
 using GemmRowsFunction = void (*)(const GemmArgs& args, size_t first, float* out, size_t pitch);
 
-template <size_t kVectors, size_t... kRowsMinusOne>
+template <class C, bool kDirect, size_t... kRowsMinusOne>
 constexpr std::array<GemmRowsFunction, kMaxRows> MakeGemmRows(
     std::index_sequence<kRowsMinusOne...>) {
-  return {GemmRows<kRowsMinusOne + 1, kVectors>...};
+  return {GemmRows<C, kRowsMinusOne + 1, kDirect>...};
 }
 
 /// Element i handles i + 1 pixels.
+template <class C, bool kDirect>
 inline constexpr std::array<GemmRowsFunction, kMaxRows> kGemmRows =
-    MakeGemmRows<2>(std::make_index_sequence<kMaxRows>());
-inline constexpr std::array<GemmRowsFunction, kMaxRows> kHalfGemmRows =
-    MakeGemmRows<1>(std::make_index_sequence<kMaxRows>());
+    MakeGemmRows<C, kDirect>(std::make_index_sequence<kMaxRows>());
 
-void Gemm(const GemmArgs& args) {
-  const auto& functions = args.half ? kHalfGemmRows : kGemmRows;
-  HWY_ALIGN float tile[kMaxRows * kPanel];
-  const size_t tile_pitch = args.half ? kPanel / 2 : kPanel;
+template <class C>
+void GemmColumns(const GemmArgs& args) {
+  const Epilogue* epilogue = args.epilogue;
+  HWY_ALIGN float tile[kMaxRows * C::kWidth];
   // Groups of nearly equal size: 15 pixels run faster as 8 + 7 than as 14 + 1.
   size_t groups = (args.count + kMaxRows - 1) / kMaxRows;
   for (size_t first = 0; groups > 0; --groups) {
     const size_t rows = (args.count - first + groups - 1) / groups;
-    if (args.epilogue == nullptr) {
-      functions[rows - 1](args, first, args.out + first * args.out_pitch, args.out_pitch);
+    if (epilogue == nullptr) {
+      kGemmRows<C, false>[rows - 1](args, first, args.out + first * args.out_pitch, args.out_pitch);
     } else {
-      PrefetchTile(*args.epilogue, first, rows);
-      functions[rows - 1](args, first, tile, tile_pitch);
-      FinishTile(*args.epilogue, tile, tile_pitch, first, rows);
+      PrefetchTile(*epilogue, first, rows);
+      if (epilogue->step_count == 0 && epilogue->width == C::kWidth) {
+        kGemmRows<C, true>[rows - 1](args, first, tile, C::kWidth);
+      } else {
+        kGemmRows<C, false>[rows - 1](args, first, tile, C::kWidth);
+        FinishTile(*epilogue, tile, C::kWidth, first, rows);
+      }
     }
     first += rows;
   }
+}
+
+void Gemm(const GemmArgs& args) {
+  if (args.columns <= QuarterPanel::kWidth) return GemmColumns<QuarterPanel>(args);
+  if (args.columns <= HalfPanel::kWidth) return GemmColumns<HalfPanel>(args);
+  GemmColumns<WholePanel>(args);
 }
 
 }  // namespace deltacnn::kernels::HWY_NAMESPACE

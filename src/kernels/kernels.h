@@ -104,7 +104,9 @@ struct GemmArgs {
   const float* bias;     // [panel]
   float* out = nullptr;  // count rows of `panel` floats, unless there is an epilogue
   size_t out_pitch = 0;
-  bool half = false;  // only the first half of the panel is wanted: rows are half as long
+  // How many columns of the panel are wanted. Written are all of them if that is more than half of
+  // them, else half of them, or a quarter.
+  size_t columns = SIZE_MAX;
   const Epilogue* epilogue = nullptr;
 };
 

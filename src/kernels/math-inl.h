@@ -31,11 +31,23 @@ HWY_INLINE V Polynomial(V x, const float (&coefficients)[kCount]) {
 // These keep a NaN in `x`. So do hn::Min and hn::Max on x86, which return their second argument if
 // one is NaN, and on Arm, which return the NaN; elsewhere they do not.
 #if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR || HWY_TARGET == HWY_NEON
-HWY_INLINE V AtLeast(V x, V low) { return hn::Max(low, x); }
-HWY_INLINE V AtMost(V x, V high) { return hn::Min(high, x); }
+template <class Vec>
+HWY_INLINE Vec AtLeast(Vec x, Vec low) {
+  return hn::Max(low, x);
+}
+template <class Vec>
+HWY_INLINE Vec AtMost(Vec x, Vec high) {
+  return hn::Min(high, x);
+}
 #else
-HWY_INLINE V AtLeast(V x, V low) { return hn::IfThenElse(hn::Lt(x, low), low, x); }
-HWY_INLINE V AtMost(V x, V high) { return hn::IfThenElse(hn::Gt(x, high), high, x); }
+template <class Vec>
+HWY_INLINE Vec AtLeast(Vec x, Vec low) {
+  return hn::IfThenElse(hn::Lt(x, low), low, x);
+}
+template <class Vec>
+HWY_INLINE Vec AtMost(Vec x, Vec high) {
+  return hn::IfThenElse(hn::Gt(x, high), high, x);
+}
 #endif
 
 /// exp(x) = 2^n * (1 + fraction), where n = shifted_n - kExpShift.

@@ -272,8 +272,10 @@ void Accumulate(float* acc, const float* x, float scale, size_t n) {
 
 // ---- Storing ----
 
-HWY_INLINE bool SameBits(V x, V y) {
-  return hn::AllTrue(kU32, hn::Eq(hn::BitCast(kU32, x), hn::BitCast(kU32, y)));
+template <class D>
+HWY_INLINE bool SameBits(D /*d*/, hn::Vec<D> x, hn::Vec<D> y) {
+  const hn::RebindToUnsigned<D> bits;
+  return hn::AllTrue(bits, hn::Eq(hn::BitCast(bits, x), hn::BitCast(bits, y)));
 }
 
 float SquaredDistance(const float* a, const float* b, size_t n) {
@@ -296,13 +298,13 @@ HWY_INLINE bool StoreChangedRow(float* dst, const float* src, size_t n) {
   // Equal values need no store: an unchanged row costs no memory writes.
   const WholeVector whole;
   size_t i = 0;
-  while (i + kLanes <= n && SameBits(whole.Load(dst + i), whole.Load(src + i))) i += kLanes;
+  while (i + kLanes <= n && SameBits(kF32, whole.Load(dst + i), whole.Load(src + i))) i += kLanes;
   bool changed = i + kLanes <= n;
   for (; i + kLanes <= n; i += kLanes) whole.Store(whole.Load(src + i), dst + i);
   if (i < n) {
     const PartialVector rest(n - i);
     const V value = rest.Load(src + i);
-    changed |= !SameBits(rest.Load(dst + i), value);
+    changed |= !SameBits(kF32, rest.Load(dst + i), value);
     rest.Store(value, dst + i);
   }
   return changed;

@@ -176,7 +176,7 @@ class GemmConv : public ConvBase {
                        .run_length = run_length_,
                        .weights = group.weights.data() + p * group.depth * panel,
                        .bias = group.bias.data() + p * panel,
-                       .half = epilogue.width <= panel / 2,
+                       .columns = epilogue.width,
                        .epilogue = &epilogue});
         epilogue.channel += epilogue.width;
       }

@@ -128,26 +128,28 @@ TEST_P(GemmTest, BitsOfAPixelDoNotDependOnTheOthers) {
   }
 }
 
-TEST_P(GemmTest, HalfAPanelHasTheBitsOfTheWholeAndWritesNothingElse) {
+TEST_P(GemmTest, PartsOfAPanelHaveTheBitsOfTheWholeAndNothingElseIsWritten) {
   const size_t panel = table().panel;
-  const size_t half = panel / 2;
-  for (const size_t count : {1, 2, 5, 13, 14, 15, 40}) {
-    const Problem problem = MakeProblem(count, 3, 17, false);
-    const std::vector<float> whole = Run(problem, problem.pixels);
-    std::vector<float> out(count * half);  // ends where the kernel must stop
-    table().gemm({.pixels = problem.pixels.data(),
-                  .count = count,
-                  .run_offset = problem.run_offset.data(),
-                  .runs = problem.run_offset.size(),
-                  .run_length = problem.run_length,
-                  .weights = problem.weights.data(),
-                  .bias = problem.bias.data(),
-                  .out = out.data(),
-                  .out_pitch = half,
-                  .half = true});
-    for (size_t i = 0; i < count; ++i) {
-      EXPECT_EQ(std::memcmp(&out[i * half], &whole[i * panel], half * sizeof(float)), 0)
-          << "pixel " << i << " of " << count;
+  for (const size_t columns : {panel / 2, panel / 4}) {
+    if (columns == 0) continue;
+    for (const size_t count : {1, 2, 5, 13, 14, 15, 40}) {
+      const Problem problem = MakeProblem(count, 3, 17, false);
+      const std::vector<float> whole = Run(problem, problem.pixels);
+      std::vector<float> out(count * columns);  // ends where the kernel must stop
+      table().gemm({.pixels = problem.pixels.data(),
+                    .count = count,
+                    .run_offset = problem.run_offset.data(),
+                    .runs = problem.run_offset.size(),
+                    .run_length = problem.run_length,
+                    .weights = problem.weights.data(),
+                    .bias = problem.bias.data(),
+                    .out = out.data(),
+                    .out_pitch = columns,
+                    .columns = columns});
+      for (size_t i = 0; i < count; ++i) {
+        EXPECT_EQ(std::memcmp(&out[i * columns], &whole[i * panel], columns * sizeof(float)), 0)
+            << "pixel " << i << " of " << count;
+      }
     }
   }
 }
