@@ -110,9 +110,9 @@ struct GemmArgs {
   const Epilogue* epilogue = nullptr;
 };
 
-/// Most channels of one depthwise call with an epilogue: a tile of 16 pixels stays in the
-/// first-level cache.
-inline constexpr size_t kDepthwiseWidth = 64;
+/// Most channels of one depthwise call with an epilogue: a tile of four pixels stays in the
+/// first-level cache, and a row of it is long enough for the hardware to prefetch.
+inline constexpr size_t kDepthwiseWidth = 256;
 
 /// A depthwise convolution of `channels` adjacent channels at `count` output pixels:
 /// out[i * out_pitch + c] = bias[c] + sum over taps t of pixels[i][tap_offset[t] + c] * weights[t *
@@ -122,6 +122,10 @@ struct DepthwiseArgs {
   size_t count;
   const ptrdiff_t* tap_offset;  // in floats
   size_t taps;
+  // If the taps form rows of `columns` adjacent pixels, the distance of adjacent pixels, in floats;
+  // else 0.
+  ptrdiff_t pixel_pitch = 0;
+  size_t columns = 0;
   size_t channels;
   const float* weights;
   size_t weight_pitch;

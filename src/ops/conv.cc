@@ -211,6 +211,7 @@ class DepthwiseConv : public ConvBase {
     const auto [kh, kw] = window.kernel;
     for (int64_t y = 0; y < kh; ++y)
       for (int64_t x = 0; x < kw; ++x) taps_.push_back(TapOffset(y, x));
+    if (window.stride[1] == 1 && window.dilation[1] == 1) pixel_pitch_ = in_.col_stride;
     weights_.resize(taps_.size() * channels);
     for (size_t t = 0; t < taps_.size(); ++t)
       for (size_t c = 0; c < channels; ++c)
@@ -231,6 +232,8 @@ class DepthwiseConv : public ConvBase {
                           .count = count,
                           .tap_offset = taps_.data(),
                           .taps = taps_.size(),
+                          .pixel_pitch = pixel_pitch_,
+                          .columns = static_cast<size_t>(window_.kernel[1]),
                           .channels = epilogue.width,
                           .weights = weights_.data() + c,
                           .weight_pitch = channels,
@@ -242,7 +245,6 @@ class DepthwiseConv : public ConvBase {
   }
 
   size_t ScratchBytes() const override { return ScratchFor(static_cast<size_t>(in_.channels)); }
-  int ChunkPixels() const override { return 64; }
   int64_t MacsPerPixel() const override {
     return static_cast<int64_t>(taps_.size()) * out_.channels;
   }
@@ -250,6 +252,7 @@ class DepthwiseConv : public ConvBase {
 
  private:
   std::vector<ptrdiff_t> taps_;
+  ptrdiff_t pixel_pitch_ = 0;   // of windows that overlap but for a column of taps
   std::vector<float> weights_;  // [tap][channel]
   std::vector<float> bias_;
 };

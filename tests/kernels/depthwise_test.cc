@@ -152,6 +152,43 @@ TEST_P(DepthwiseTest, WritesOnlyTheChannelsOfEachRow) {
   }
 }
 
+TEST_P(DepthwiseTest, AdjacentPixelsShareInputsAndKeepTheirBits) {
+  for (const size_t columns : {1, 2, 3, 5, 7}) {
+    for (const size_t channels : {1, 8, 24, 37, 64, 70}) {
+      const size_t rows = Size(1, 3);
+      const auto pitch = static_cast<ptrdiff_t>(channels);
+      const size_t count = 23;
+      Problem problem = MakeProblem(count, rows * columns, channels, false);
+      problem.input = Floats((count + columns) * channels * rows);
+      for (size_t t = 0; t < rows * columns; ++t) {
+        const size_t row_pixels = count + columns;
+        problem.tap_offset[t] =
+            static_cast<ptrdiff_t>(t / columns * row_pixels + t % columns) * pitch;
+      }
+      for (size_t i = 0; i < count; ++i) {
+        const size_t place = i == 9 || i == 14 ? Size(0, count - 1) : i;  // breaks two runs
+        problem.pixels[i] = problem.input.data() + place * channels;
+      }
+      const std::vector<float> expected = Run(problem, problem.pixels);
+      std::vector<float> out(count * channels);
+      table().depthwise({.pixels = problem.pixels.data(),
+                         .count = count,
+                         .tap_offset = problem.tap_offset.data(),
+                         .taps = rows * columns,
+                         .pixel_pitch = pitch,
+                         .columns = columns,
+                         .channels = channels,
+                         .weights = problem.weights.data(),
+                         .weight_pitch = problem.weight_pitch,
+                         .bias = problem.bias.data(),
+                         .out = out.data(),
+                         .out_pitch = channels});
+      EXPECT_EQ(FirstDifference(out.data(), expected.data(), out.size()), out.size())
+          << columns << " columns, " << channels << " channels";
+    }
+  }
+}
+
 DELTACNN_FOR_EVERY_TABLE(DepthwiseTest);
 
 }  // namespace
