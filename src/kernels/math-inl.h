@@ -110,6 +110,30 @@ HWY_INLINE V TimesSigmoid(V factor, V x) {
   return hn::Div(numerator, hn::Add(Constant(1.0f), e));
 }
 
+/// 1 / d for d in [1, 2^126], without a division: an estimate of 12 bits or more and, from there,
+/// Newton's iteration.
+HWY_INLINE V Reciprocal1(V d) {
+  V y = hn::ApproximateReciprocal(d);
+#if HWY_TARGET == HWY_NEON
+  y = hn::Mul(y, hn::NegMulAdd(d, y, Constant(2.0f)));  // 8 bits to begin with
+#endif
+  return hn::Mul(y, hn::NegMulAdd(d, y, Constant(2.0f)));
+}
+
+/// x / (1 + exp(-x)) in as few operations as float accuracy allows: networks of SiLU layers spend a
+/// tenth of their time here. Within 8 units in the last place or 1e-12.
+HWY_INLINE V Silu(V x) {
+  const V a = AtMost(AtLeast(x, Constant(-87.0f)), Constant(87.0f));
+  const V shift = hn::BitCast(kF32, hn::Set(kU32, kExpShift));
+  const V sum = hn::NegMulAdd(a, Constant(0x1.715476p0f), shift);
+  // One constant for ln(2) will do: what it loses at large n is lost in 1 + exp(-a), or is tiny.
+  const V r = hn::MulAdd(hn::Sub(sum, shift), Constant(0.693147182f), a);
+  const V q = Polynomial(r, {0.499992311f, -0.166671142f, 0.0418902002f, -0.00831251591f});
+  const V fraction = hn::MulSub(hn::Mul(r, r), q, r);  // exp(-r) - 1
+  const V scale = Pow2(hn::BitCast(kU32, sum));
+  return hn::Mul(x, Reciprocal1(hn::MulAdd(scale, fraction, hn::Add(scale, Constant(1.0f)))));
+}
+
 HWY_INLINE V Tanh(V x) {
   // tanh(a) = (1 - exp(-2a)) / (1 + exp(-2a)) for a = |x|, without cancellation near 0.
   const V t = Expm1NotPositive(hn::Mul(hn::Abs(x), Constant(-2.0f)));

@@ -21,7 +21,6 @@ HWY_INLINE V Relu(V x) { return AtLeast(x, hn::Zero(kF32)); }
 HWY_INLINE V Sigmoid(V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, TimesSigmoid(Constant(1.0f), x));
 }
-HWY_INLINE V Silu(V x) { return TimesSigmoid(x, x); }
 
 HWY_INLINE V Gelu(V x) {
   const V erf = Erf(hn::Mul(x, Constant(0.707106781f)));
