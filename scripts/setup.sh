@@ -17,7 +17,9 @@ test_packages=(
   gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp python3-gi
 )
-long_packages=()
+long_packages=(
+  g++-aarch64-linux-gnu qemu-user googletest  # the tests for Arm
+)
 
 install_packages() {
   local missing=()
