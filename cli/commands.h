@@ -67,8 +67,12 @@ struct BenchArguments {
   PolicyArguments policy;
   std::string video;  // empty: synthetic input
   std::vector<double> active = {1, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0};
-  double seconds = 3;  // of measuring, for each row
+  std::string spread = "natural";  // or "none"
+  double seconds = 3;              // of measuring, for each row
   std::string json;
+
+  /// Whether synthetic changes grow from layer to layer.
+  bool spreads() const { return spread == "natural"; }
 };
 
 /// Each writes its results to stdout or the files named and its notes to stderr.

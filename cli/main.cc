@@ -128,6 +128,12 @@ void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
       ->delimiter(',')
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  command
+      .add_option("--spread", arguments.spread,
+                  "natural: changes grow from layer to layer as far as the policy lets them; "
+                  "none: every layer updates the same share")
+      ->check(CLI::IsMember({"natural", "none"}))
+      ->capture_default_str();
   command.add_option("--seconds", arguments.seconds, "Time for each row")
       ->check(CLI::Range(0.01, 3600.0))
       ->capture_default_str();

@@ -148,7 +148,7 @@ def fast(totals: Totals) -> None:
 
 
 def long(totals: Totals) -> None:
-    """Sanitizers, the other compiler, fuzzing, longer property tests."""
+    """Sanitizers, the other compiler, fuzzing, longer property tests, the other processor."""
     sanitized = ROOT / "build-asan"
     build(
         sanitized,
@@ -178,6 +178,9 @@ def long(totals: Totals) -> None:
     build(clang, "-DCMAKE_CXX_COMPILER=clang++-14")
     ctest(totals, "C++ tests, Clang 14", clang, DELTACNN_FUZZ_SECONDS="300")
     command_passes(totals, "fuzzing the ONNX reader", ["tests/onnx/fuzz.sh", "300"])
+    command_passes(totals, "building for aarch64", ["scripts/aarch64.sh"])
+    arm = ROOT / "build-aarch64"
+    ctest(totals, "C++ tests, aarch64 under qemu", arm, DELTACNN_FUZZ_SECONDS="10")
 
 
 def main() -> int:

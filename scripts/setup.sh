@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing to build deltacnn (setup.sh build) and to test it too (setup.sh test) on
-# Debian 12+ or Ubuntu 22.04+. Says what it installs; uses sudo only when not root.
+# Installs what is missing to build deltacnn (setup.sh build), to test it too (setup.sh test) and for
+# the long tests (setup.sh long) on Debian 12+ or Ubuntu 22.04+. Says what it installs; uses sudo only
+# when not root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,9 @@ test_packages=(
   # A real RTSP server for the camera tests.
   gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-rtsp python3-gi
+)
+long_packages=(
+  g++-aarch64-linux-gnu qemu-user googletest  # the tests for Arm
 )
 
 install_packages() {
@@ -53,8 +57,14 @@ case "${1:-}" in
     install_packages "${build_packages[@]}" "${test_packages[@]}"
     install_python
     ;;
+  long)
+    # Ubuntu 22.04 has libFuzzer elsewhere, installed along with Clang.
+    [ -e "$(clang-14 -print-resource-dir)/lib/linux/libclang_rt.fuzzer-$(uname -m).a" ] \
+      || long_packages+=(libclang-rt-14-dev)
+    install_packages "${long_packages[@]}"
+    ;;
   *)
-    echo "usage: scripts/setup.sh build|test" >&2
+    echo "usage: scripts/setup.sh build|test|long" >&2
     exit 2
     ;;
 esac

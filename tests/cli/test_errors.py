@@ -47,6 +47,8 @@ from support import call
         "bench MODEL --active 0.5,x",
         "bench MODEL --active 1.5",
         "bench MODEL --seconds 0",
+        "bench MODEL --spread wide",
+        "bench MODEL CLIP --spread none",
         "tune MODEL CLIP --target 0.99 -o policy.json",
     ],
 )

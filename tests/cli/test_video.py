@@ -222,6 +222,26 @@ def test_bench_times_synthetic_changes(detector: Path, tmp_path: Path) -> None:
     assert none["macs_share"] == 0
 
 
+def test_bench_without_spread_updates_the_same_share_everywhere(
+    detector: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "bench.json"
+    options = ["--seconds", 0.05, "--active", "1,0.25,0.0001,0", "--json", path]
+    call("bench", detector, "--spread", "none", *options).good()
+    report = json.loads(path.read_text())
+    assert report["spread"] == "none"
+    assert report["peak_bytes"] > 2 * report["state_bytes"]
+    full, quarter, least, none = report["rows"]
+    assert full["input_changed"] == full["macs_share"] == 1
+    # Of the coarsest layers with work worth counting: those of stride 32 have too little.
+    cell = (support.STRIDES[-2] / support.SIDE) ** 2
+    assert quarter["input_changed"] == 0.25
+    assert quarter["macs_share"] == pytest.approx(0.25, rel=0.05)
+    assert least["input_changed"] == pytest.approx(cell)
+    assert cell <= least["macs_share"] < 1.5 * cell
+    assert none["input_changed"] == none["macs_share"] == 0
+
+
 def test_bench_times_a_clip(detector: Path, clip: Path) -> None:
     out = call("bench", detector, clip, "--seconds", 0.1, "--json", "-").good().out
     (row,) = json.loads(out)["rows"]

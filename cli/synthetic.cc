@@ -1,0 +1,94 @@
+#include "synthetic.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <utility>
+
+namespace deltacnn::cli {
+namespace {
+
+constexpr double kLeastMacs = 0.02;  // of the plan's, for a resolution to count
+
+/// From 0 up to `slack` and down again.
+int Bounce(int64_t step, int slack) {
+  if (slack == 0) return 0;
+  const auto phase = static_cast<int>(step % (2 * slack));
+  return phase <= slack ? phase : 2 * slack - phase;
+}
+
+/// The first of `pixels` pixels that no cell before cell `i` of `cells` touches.
+int FirstPixel(int64_t i, int64_t pixels, int64_t cells) {
+  return static_cast<int>((i * pixels + cells - 1) / cells);
+}
+
+/// One past the last pixel that no cell from cell `i` on touches.
+int LastPixel(int64_t i, int64_t pixels, int64_t cells) {
+  return static_cast<int>(i * pixels / cells);
+}
+
+}  // namespace
+
+CellGrid CoarsestCells(const Plan& plan, const CellGrid& pixels) {
+  std::map<std::pair<int64_t, int64_t>, int64_t> macs;  // by rows and columns
+  for (const LayerInfo& layer : plan.layers())
+    if (layer.output.size() == 4) macs[{layer.output[2], layer.output[3]}] += layer.macs;
+  CellGrid coarsest = pixels;
+  for (const auto& [size, count] : macs) {
+    const auto& [rows, cols] = size;
+    const bool matters = static_cast<double>(count) > kLeastMacs * static_cast<double>(plan.macs());
+    if (matters && rows > 1 && cols > 1 && rows <= coarsest.rows && cols <= coarsest.cols)
+      coarsest = {static_cast<int>(rows), static_cast<int>(cols)};
+  }
+  return coarsest;
+}
+
+SyntheticInput::SyntheticInput(const ImageTarget& first, const ImageTarget& second,
+                               const InputSpec& spec, const CellGrid& cells)
+    : first_(first), second_(second), spec_(spec), cells_(cells) {
+  Fill(0, 0, first.width, first.height);
+}
+
+void SyntheticInput::Change(double share) {
+  if (share <= 0) return;
+  if (share >= 1) return Fill(0, 0, first_.width, first_.height);  // cells may leave a rim
+  const double all = static_cast<double>(cells_.rows) * cells_.cols;
+  const int wanted = std::max(static_cast<int>(std::lround(share * all)), 1);
+  const int left_cols = cells_.cols / 2;
+  const int left =
+      ChangePart(0, left_cols, static_cast<int>(int64_t{wanted} * left_cols / cells_.cols));
+  ChangePart(left_cols, cells_.cols - left_cols, wanted - left);
+  ++step_;
+}
+
+/// Changes about `wanted` cells of some columns; returns how many.
+int SyntheticInput::ChangePart(int first_col, int cols, int wanted) {
+  if (wanted <= 0 || cols == 0) return 0;
+  const double rows = cells_.rows;
+  const int w =
+      std::clamp(static_cast<int>(std::lround(std::sqrt(double(wanted) * cols / rows))), 1, cols);
+  const int h = std::clamp(static_cast<int>(std::lround(double(wanted) / w)), 1, cells_.rows);
+  const int x = first_col + Bounce(step_, cols - w);
+  const int y = Bounce(step_, cells_.rows - h);
+  Fill(FirstPixel(x, first_.width, cells_.cols), FirstPixel(y, first_.height, cells_.rows),
+       LastPixel(x + w, first_.width, cells_.cols), LastPixel(y + h, first_.height, cells_.rows));
+  return w * h;
+}
+
+void SyntheticInput::Fill(int x0, int y0, int x1, int y1) {
+  for (int y = y0; y < y1; ++y) {
+    for (int x = x0; x < x1; ++x) {
+      for (int c = 0; c < first_.channels; ++c) {
+        const auto channel = static_cast<size_t>(std::min(c, 2));
+        const auto level = static_cast<float>(random_() >> 8 & 0xFF);
+        const float value = (level - spec_.mean[channel]) / spec_.std[channel];
+        first_.Pixel(y, x)[c * first_.channel_stride] = value;
+        second_.Pixel(y, x)[c * second_.channel_stride] = value;
+      }
+      first_.Mark(y, x);
+      second_.Mark(y, x);
+    }
+  }
+}
+
+}  // namespace deltacnn::cli
