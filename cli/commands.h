@@ -62,6 +62,16 @@ struct VerifyArguments {
   std::string json;
 };
 
+struct TuneArguments {
+  ModelArguments model;
+  std::string video;
+  std::string preset;
+  double target = 0.99;  // lowest agreement with dense
+  int64_t frames = 288;  // at most
+  int64_t skip = 0;
+  std::string out;  // policy file
+};
+
 struct BenchArguments {
   ModelArguments model;
   PolicyArguments policy;
@@ -77,6 +87,6 @@ Status Infer(const InferArguments& arguments);
 Status Run(const RunArguments& arguments);
 Status Verify(const VerifyArguments& arguments);
 Status Bench(const BenchArguments& arguments);
-Status Tune();
+Status Tune(const TuneArguments& arguments);
 
 }  // namespace deltacnn::cli

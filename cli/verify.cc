@@ -115,21 +115,6 @@ Status Verifier::CompareAnswers() {
   return {};
 }
 
-Json ToJson(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
-
-Json ToJson(const Agreement::Summary& summary) {
-  Json json;
-  json["objects"] = summary.objects;
-  json["recall50"] = ToJson(summary.recall50);
-  json["precision50"] = ToJson(summary.precision50);
-  json["recall75"] = ToJson(summary.recall75);
-  json["precision75"] = ToJson(summary.precision75);
-  if (summary.same_top1) json["same_top1"] = *summary.same_top1;
-  if (summary.pixels) json["pixels"] = *summary.pixels;
-  if (summary.keypoints) json["keypoints"] = *summary.keypoints;
-  return json;
-}
-
 Json Verifier::Report() const {
   Json json;
   json["max_abs_diff"] = max_absolute_;

@@ -47,7 +47,9 @@ from support import call
         "bench MODEL --active 0.5,x",
         "bench MODEL --active 1.5",
         "bench MODEL --seconds 0",
-        "tune MODEL CLIP --target 0.99 -o policy.json",
+        "tune MODEL CLIP",
+    "tune MODEL CLIP --target 2 -o FOLDER",
+    "tune MODEL -o FOLDER",
     ],
 )
 def test_wrong_usage(detector: Path, clip: Path, tmp_path: Path, arguments: str) -> None:
