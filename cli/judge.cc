@@ -95,7 +95,6 @@ Status Judge::RunDense() {
         pipeline->Decode(Agreement::kPartnerScore, model_.preset.iou, truth.answer));
     for (size_t o = 0; o < model_.plan->outputs().size(); ++o)
       truth.outputs.push_back(PartOf(pipeline->stream().Output(o)));
-    dense_ms_.Add(pipeline->step_ms());
     if (f == 0) continue;
     objects_[SideOf(f)] += std::ranges::count_if(truth.answer.detections, IsObject);
     ++frames_[SideOf(f)];
@@ -142,7 +141,6 @@ Result<Trial> Judge::Try(const RunPolicy& policy, double target) const {
   if (!pipeline.ok()) return pipeline.error();
   const double lenient = 1 - 2 * (1 - target);  // a stretch may be harder than the rest
   Trial trial;
-  Samples step_ms;
   std::array<Sums, 2> sides;
   for (size_t f = 0; f < truth_.size() && trial.complete; ++f) {
     DELTACNN_RETURN_IF_ERROR(pipeline->Feed(clip_.frames()[f]));
@@ -151,7 +149,6 @@ Result<Trial> Judge::Try(const RunPolicy& policy, double target) const {
     if (f == 0) continue;
     Sums& sums = sides[SideOf(f)];
     sums.macs.Add(report->macs_share);
-    step_ms.Add(pipeline->step_ms());
     DELTACNN_RETURN_IF_ERROR(CompareFrame(f, *pipeline, sums));
     if (IsHopeless(sums, SideOf(f), target) || Interrupted()) trial.complete = false;
     if ((f + 1) % stretch_ != 0) continue;
@@ -160,7 +157,6 @@ Result<Trial> Judge::Try(const RunPolicy& policy, double target) const {
   }
   trial.tuning = ScoreOf(sides[0]);
   trial.held_out = ScoreOf(sides[1]);
-  trial.step_ms = step_ms.Median();
   trial.reached = trial.complete &&
                   std::min(trial.tuning.agreement, trial.held_out.agreement) >= target - kRounding;
   return trial;

@@ -26,7 +26,6 @@ struct Score {
 struct Trial {
   Score tuning;
   Score held_out;
-  double step_ms = 0;         // median
   int64_t stretches = 0;      // that it went through
   bool complete = true;       // false: given up, being below the target for certain
   bool reached = false;       // complete, and both sides reach the target
@@ -57,7 +56,6 @@ class Judge {
   /// True if the outputs themselves must be close.
   bool by_outputs() const { return by_outputs_; }
   bool has_decoder() const { return model_.preset.decoder != DecoderKind::kNone; }
-  double dense_ms() const { return dense_ms_.Median(); }
 
  private:
   /// What the dense run said of a frame.
@@ -87,7 +85,6 @@ class Judge {
   std::vector<Truth> truth_;             // by frame of the clip
   std::array<int64_t, 2> objects_ = {};  // by side; the first frame counts on none
   std::array<int64_t, 2> frames_ = {};
-  Samples dense_ms_;
 };
 
 }  // namespace deltacnn::cli

@@ -174,8 +174,7 @@ Json MeasuredJson(const Judge& judge, const Score& score, const TuneArguments& a
   return json;
 }
 
-void PrintPick(const RunPolicy& policy, const Judge& judge, const Trial& trial,
-               const TuneArguments& arguments) {
+void PrintPick(const RunPolicy& policy, const Trial& trial, const TuneArguments& arguments) {
   const Json list = NumbersOf(policy);
   std::string numbers;
   for (const auto& [key, value] : list.items())
@@ -183,10 +182,8 @@ void PrintPick(const RunPolicy& policy, const Judge& judge, const Trial& trial,
   if (policy.exact())
     fmt::print("nothing loosened reaches {:g}: the policy is exact\n", arguments.target);
   fmt::print("picked: {}\n", numbers);
-  fmt::print("on {} frames held out: agreement {:.4f}, work {} of dense; {:.1f}x faster\n",
-             trial.held_out.frames, trial.held_out.agreement,
-             FormatShare(trial.held_out.macs_share),
-             trial.step_ms > 0 ? judge.dense_ms() / trial.step_ms : 1.0);
+  fmt::print("on {} frames held out: agreement {:.4f}, work {} of dense\n", trial.held_out.frames,
+             trial.held_out.agreement, FormatShare(trial.held_out.macs_share));
 }
 
 }  // namespace
@@ -231,7 +228,7 @@ Status Tune(const TuneArguments& arguments) {
   json["measured"] = MeasuredJson(*judge, trial.held_out, arguments);
   if (arguments.out != "-") {
     tuner.Print();
-    PrintPick(policy, *judge, trial, arguments);
+    PrintPick(policy, trial, arguments);
   }
   return WriteJson(arguments.out, json);
 }

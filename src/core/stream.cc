@@ -10,6 +10,7 @@
 #include "core/reach.h"
 #include "core/spans.h"
 #include "core/threads.h"
+#include "core/work_log.h"
 
 namespace deltacnn {
 namespace {
@@ -62,6 +63,7 @@ struct Stream::State {
   std::vector<MaskView> step_masks;
   bool dense = true;
   std::vector<LayerWork> work;
+  WorkLog work_log;
   std::map<ValueId, Tensor> dynamic;  // values of the last step
 };
 
@@ -206,6 +208,7 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     for (size_t task = 0; task < list.chunks(); ++task) run(task, 0);
   }
   work[index].computed = static_cast<int64_t>(list.pixels());
+  if (work_log.on()) work_log.Add(index, step.grid, list.all());
 }
 
 Status Stream::State::RunDynamic() {
@@ -261,6 +264,8 @@ Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOpti
 const Plan& Stream::plan() const { return *state_->plan; }
 const std::vector<LayerWork>& Stream::work() const { return state_->work; }
 void Stream::Reset() { state_->dense = true; }
+Status Stream::TrackWorkMap() { return state_->work_log.SwitchOn(state_->p()); }
+const WorkMap& Stream::work_map() const { return state_->work_log.map(); }
 
 Status Stream::SetInput(size_t index, const TensorView& tensor) {
   const PlanState& plan = state_->p();
@@ -344,6 +349,7 @@ Result<StepReport> Stream::Step() {
     if (s.dense) s.reach.Forget();
     s.reach.Begin(s.Mask(plan.inputs[0].mask));
   }
+  if (s.work_log.on()) s.work_log.Begin(s.dense);
   int64_t macs = 0;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     s.RunStep(i);

@@ -48,8 +48,8 @@ from support import call
         "bench MODEL --active 1.5",
         "bench MODEL --seconds 0",
         "tune MODEL CLIP",
-    "tune MODEL CLIP --target 2 -o FOLDER",
-    "tune MODEL -o FOLDER",
+        "tune MODEL CLIP --target 2 -o FOLDER",
+        "tune MODEL -o FOLDER",
     ],
 )
 def test_wrong_usage(detector: Path, clip: Path, tmp_path: Path, arguments: str) -> None:
