@@ -59,7 +59,9 @@ struct VerifyArguments {
   std::string preset;
   int64_t frames = -1;  // below 0: all
   int64_t skip = 0;
+  std::string baseline;  // "skip:N" or "region" in place of the policy; empty: the policy
   std::string json;
+  std::string html;  // file; empty: none
 };
 
 struct TuneArguments {

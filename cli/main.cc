@@ -94,7 +94,7 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
   AddPolicy(command, arguments.policy);
   command.add_option("--save", arguments.save, "Write the annotated video")->type_name("OUT.mp4");
   command.add_option("--jsonl", arguments.jsonl, "Write one JSON object a frame; - for stdout");
-  command.add_flag("--heatmap", arguments.heatmap, "Show in the video what was recomputed");
+  command.add_flag("--heatmap", arguments.heatmap, "Show in the video where the network worked");
   command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
   command.add_option("--conf", arguments.conf, "Lowest score")->check(CLI::Range(0.0, 1.0));
   command.add_option("--iou", arguments.iou, "Overlap above which the worse box goes")
@@ -115,7 +115,13 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
       ->check(CLI::Range(int64_t{1}, kMostFrames));
   command.add_option("--skip", arguments.skip, "Leave out so many frames first")
       ->check(CLI::Range(int64_t{0}, kMostFrames));
+  command
+      .add_option("--baseline", arguments.baseline,
+                  "Instead of the policy: skip:N (dense on one frame in N) or region (dense on "
+                  "what moves)")
+      ->type_name("NAME");
   command.add_option("--json", arguments.json, "Write the report to this file");
+  command.add_option("--html", arguments.html, "Write the report as a page with pictures");
   command.callback([&] { action = [&] { return Verify(arguments); }; });
 }
 
