@@ -30,9 +30,10 @@ body { margin: 0 auto; padding: 2.5rem 1.5rem; max-width: 72rem; background: var
 h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 2.4rem 0 .6rem; }
 p, figcaption { color: var(--soft); margin: .3rem 0 .8rem; max-width: 60rem; }
-.cards { display: flex; flex-wrap: wrap; gap: .8rem; margin-top: 1.4rem; }
+.cards { display: grid; grid-template-columns: repeat(4, 1fr); gap: .8rem; margin-top: 1.4rem; }
+@media (max-width: 45rem) { .cards { grid-template-columns: 1fr 1fr; } }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
-  padding: .7rem 1rem; flex: 1 1 8rem; }
+  padding: .7rem 1rem; }
 .card b { display: block; font-size: 1.45rem; line-height: 1.25; white-space: nowrap; }
 .card span { color: var(--soft); font-size: .85rem; }
 .panel { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
@@ -43,11 +44,10 @@ p, figcaption { color: var(--soft); margin: .3rem 0 .8rem; max-width: 60rem; }
 svg { display: block; width: 100%; height: auto; margin: .3rem 0 .6rem; }
 svg text { fill: var(--soft); font-size: 12px; }
 svg .axis { stroke: var(--line); }
-figure { margin: 0 0 1rem; display: grid; gap: .5rem;
-  grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); }
-figure div { font-size: .85rem; color: var(--soft); }
+figure { margin: 0 0 1.2rem; display: flex; flex-wrap: wrap; gap: .5rem; }
+figure div { flex: 1 1 15rem; font-size: .85rem; color: var(--soft); }
 figure img { width: 100%; display: block; border-radius: .4rem; }
-figcaption { grid-column: 1 / -1; margin: 0; }
+figcaption { flex: 0 0 100%; margin: 0; max-width: none; font-size: .9rem; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; }
 td, th { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); }
 td.number, th.number { text-align: right; white-space: nowrap; }
@@ -221,12 +221,13 @@ std::string Layers(const Json& layers) {
 
 Status WritePage(const std::string& path, const Json& report, const Verifier& verifier) {
   std::string html(kHead);
+  const int threads = report["threads"].get<int>();
   html += fmt::format(
-      "<h1>{} on {}</h1>\n<p>Policy {}, tolerance {:g}; {} frames, {} threads, {}; "
-      "every frame beside a dense run of the same engine.</p>\n",
+      "<h1>{} on {}</h1>\n<p>Policy {}, tolerance {:g}; {} frames, {} thread{}, {}; every frame "
+      "beside a dense run of the same engine.</p>\n",
       NameOfFile(report["model"]), NameOfFile(report["video"]),
       EscapeHtml(report["policy"].get<std::string>()), report["tolerance"].get<double>(),
-      report["frames"].get<int64_t>(), report["threads"].get<int>(),
+      report["frames"].get<int64_t>(), threads, threads == 1 ? "" : "s",
       report["isa"].get<std::string>());
   html += Cards(report);
   if (verifier.frames() > 0) {

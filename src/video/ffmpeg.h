@@ -72,4 +72,16 @@ inline AVPixelFormat FfmpegFormat(const FrameView& frame) {
   return AV_PIX_FMT_NONE;
 }
 
+inline int ColorSpace(ColorMatrix matrix) {
+  switch (matrix) {
+    case ColorMatrix::kBt709:
+      return SWS_CS_ITU709;
+    case ColorMatrix::kBt2020:
+      return SWS_CS_BT2020;
+    case ColorMatrix::kBt601:
+      break;
+  }
+  return SWS_CS_ITU601;
+}
+
 }  // namespace deltacnn

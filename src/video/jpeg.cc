@@ -4,6 +4,7 @@
 
 #include "deltacnn/video.h"
 #include "video/ffmpeg.h"
+#include "video/pixel_format.h"
 
 namespace deltacnn {
 namespace {
@@ -19,6 +20,10 @@ int Scale(const FrameView& frame, AVFrame& picture) {
       frame.width, frame.height, FfmpegFormat(frame), picture.width, picture.height,
       static_cast<AVPixelFormat>(picture.format), SWS_AREA, nullptr, nullptr, nullptr));
   if (scaler == nullptr) return AVERROR(ENOMEM);
+  const bool full = frame.range == ColorRange::kFull || LayoutOf(frame.format).rgb;
+  sws_setColorspaceDetails(scaler.get(), sws_getCoefficients(ColorSpace(frame.matrix)),
+                           full ? 1 : 0, sws_getCoefficients(SWS_CS_ITU601), 1, 0, 1 << 16,
+                           1 << 16);
   const int allocated = av_frame_get_buffer(&picture, 0);
   if (allocated < 0) return allocated;
   std::array<int, 4> strides{};
@@ -35,6 +40,7 @@ int Scale(const FrameView& frame, AVFrame& picture) {
 
 Result<std::vector<uint8_t>> EncodeJpeg(const FrameView& frame, int max_width, int quality) {
   DELTACNN_RETURN_IF_ERROR(frame.Check());
+  av_log_set_level(AV_LOG_QUIET);
   const double scale = std::min(1.0, static_cast<double>(std::max(max_width, 1)) / frame.width);
   const FfmpegPtr<AVFrame> picture(av_frame_alloc());
   const FfmpegPtr<AVPacket> packet(av_packet_alloc());

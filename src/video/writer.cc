@@ -20,18 +20,6 @@ namespace {
 // Ticks a second: whole numbers for the usual frame rates, and the most MPEG-4 allows is 65535.
 constexpr int kTimeBase = 60000;
 
-int ColorSpace(ColorMatrix matrix) {
-  switch (matrix) {
-    case ColorMatrix::kBt709:
-      return SWS_CS_ITU709;
-    case ColorMatrix::kBt2020:
-      return SWS_CS_BT2020;
-    case ColorMatrix::kBt601:
-      break;
-  }
-  return SWS_CS_ITU601;
-}
-
 }  // namespace
 
 class VideoWriter::Impl {
