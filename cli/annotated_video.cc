@@ -49,7 +49,7 @@ Status Canvas::Show(const FrameView& frame) {
       }
     }
   }
-  drawn_on_ = clean_;
+  Clean();
   return {};
 }
 
@@ -61,33 +61,19 @@ BgraPicture Canvas::picture() {
 }
 
 Result<AnnotatedVideo> AnnotatedVideo::Create(const std::string& path, int width, int height,
-                                              const WriterOptions& options, bool heatmap) {
+                                              const WriterOptions& options) {
   auto writer = VideoWriter::Create(path, width, height, options);
   if (!writer.ok()) return writer.error();
-  return AnnotatedVideo(std::move(*writer), heatmap);
-}
-
-HeatMap AnnotatedVideo::HeatMapOf(const BlockMap& changed) {
-  heat_cells_.clear();
-  for (int row = 0; row < changed.rows; ++row)
-    for (int column = 0; column < changed.columns; ++column)
-      heat_cells_.push_back(changed.Test(row, column) ? 1 : 0);
-  return {.cells = heat_cells_,
-          .rows = changed.rows,
-          .columns = changed.columns,
-          .x = 0,
-          .y = 0,
-          .width = static_cast<float>(changed.columns * BlockMap::kBlock),
-          .height = static_cast<float>(changed.rows * BlockMap::kBlock)};
+  return AnnotatedVideo(std::move(*writer));
 }
 
 Status AnnotatedVideo::Write(const FrameView& frame, const Answer& answer, const Preset& preset,
-                             const BlockMap& changed, const StepReport& report) {
+                             const HeatMap& heat, const StepReport& report) {
   DELTACNN_RETURN_IF_ERROR(canvas_.Show(frame));
   AnnotateOptions annotate;
   annotate.status_line =
       fmt::format("work {:.1f} %{}", 100 * report.macs_share, report.dense ? " (dense)" : "");
-  if (heatmap_) annotate.heat_map = HeatMapOf(changed);
+  annotate.heat_map = heat;
   const BgraPicture picture = canvas_.picture();
   DELTACNN_RETURN_IF_ERROR(Annotate(picture, answer, preset, annotate));
   FrameView view = FrameView::Packed(PixelFormat::kBgra32, picture.width, picture.height,

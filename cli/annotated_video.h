@@ -21,6 +21,8 @@ class Canvas {
 
   /// Brings the picture up to date; nothing that was drawn on it is left.
   Status Show(const FrameView& frame);
+  /// Takes off what was drawn.
+  void Clean() { drawn_on_ = clean_; }
   BgraPicture picture();
 
  private:
@@ -38,22 +40,18 @@ class Canvas {
 class AnnotatedVideo {
  public:
   static Result<AnnotatedVideo> Create(const std::string& path, int width, int height,
-                                       const WriterOptions& options, bool heatmap);
+                                       const WriterOptions& options);
 
-  /// `changed` are the blocks that the network was given anew.
+  /// `heat` may be empty.
   Status Write(const FrameView& frame, const Answer& answer, const Preset& preset,
-               const BlockMap& changed, const StepReport& report);
+               const HeatMap& heat, const StepReport& report);
   Status Close() { return writer_.Close(); }
 
  private:
-  AnnotatedVideo(VideoWriter writer, bool heatmap)
-      : writer_(std::move(writer)), heatmap_(heatmap) {}
-  HeatMap HeatMapOf(const BlockMap& changed);
+  explicit AnnotatedVideo(VideoWriter writer) : writer_(std::move(writer)) {}
 
   VideoWriter writer_;
-  bool heatmap_;
   Canvas canvas_;
-  std::vector<uint8_t> heat_cells_;
 };
 
 }  // namespace deltacnn::cli

@@ -59,7 +59,19 @@ struct VerifyArguments {
   std::string preset;
   int64_t frames = -1;  // below 0: all
   int64_t skip = 0;
+  std::string baseline;  // "skip:N" or "region" in place of the policy; empty: the policy
   std::string json;
+  std::string html;  // file; empty: none
+};
+
+struct TuneArguments {
+  ModelArguments model;
+  std::string video;
+  std::string preset;
+  double target = 0.99;  // lowest agreement with dense
+  int64_t frames = 288;  // at most
+  int64_t skip = 0;
+  std::string out;  // policy file
 };
 
 struct BenchArguments {
@@ -81,6 +93,6 @@ Status Infer(const InferArguments& arguments);
 Status Run(const RunArguments& arguments);
 Status Verify(const VerifyArguments& arguments);
 Status Bench(const BenchArguments& arguments);
-Status Tune();
+Status Tune(const TuneArguments& arguments);
 
 }  // namespace deltacnn::cli

@@ -94,7 +94,7 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
   AddPolicy(command, arguments.policy);
   command.add_option("--save", arguments.save, "Write the annotated video")->type_name("OUT.mp4");
   command.add_option("--jsonl", arguments.jsonl, "Write one JSON object a frame; - for stdout");
-  command.add_flag("--heatmap", arguments.heatmap, "Show in the video what was recomputed");
+  command.add_flag("--heatmap", arguments.heatmap, "Show in the video where the network worked");
   command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
   command.add_option("--conf", arguments.conf, "Lowest score")->check(CLI::Range(0.0, 1.0));
   command.add_option("--iou", arguments.iou, "Overlap above which the worse box goes")
@@ -115,7 +115,13 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
       ->check(CLI::Range(int64_t{1}, kMostFrames));
   command.add_option("--skip", arguments.skip, "Leave out so many frames first")
       ->check(CLI::Range(int64_t{0}, kMostFrames));
+  command
+      .add_option("--baseline", arguments.baseline,
+                  "Instead of the policy: skip:N (dense on one frame in N) or region (dense on "
+                  "what moves)")
+      ->type_name("NAME");
   command.add_option("--json", arguments.json, "Write the report to this file");
+  command.add_option("--html", arguments.html, "Write the report as a page with pictures");
   command.callback([&] { action = [&] { return Verify(arguments); }; });
 }
 
@@ -141,10 +147,23 @@ void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
   command.callback([&] { action = [&] { return Bench(arguments); }; });
 }
 
-void AddTune(CLI::App& app, Action& action) {
-  CLI::App& command = *app.add_subcommand("tune", "Pick a policy for a model (not built yet)");
-  command.allow_extras();
-  command.callback([&] { action = Tune; });
+void AddTune(CLI::App& app, TuneArguments& arguments, Action& action) {
+  CLI::App& command = *app.add_subcommand("tune", "Pick a policy for a model and a sample clip");
+  AddModel(command, arguments.model);
+  command.add_option("VIDEO", arguments.video, "As INPUT of run")->required();
+  command.add_option("--target", arguments.target, "Lowest agreement with dense")
+      ->check(CLI::Range(0.5, 1.0))
+      ->capture_default_str();
+  command.add_option("-o,--out", arguments.out, "Policy file to write; - for stdout")
+      ->type_name("POLICY.json")
+      ->required();
+  command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
+  command.add_option("--frames", arguments.frames, "Look at so many frames at most")
+      ->check(CLI::Range(int64_t{1}, kMostFrames))
+      ->capture_default_str();
+  command.add_option("--skip", arguments.skip, "Leave out so many frames first")
+      ->check(CLI::Range(int64_t{0}, kMostFrames));
+  command.callback([&] { action = [&] { return Tune(arguments); }; });
 }
 
 /// Results that did not reach stdout are a failure, unless the reader has seen enough and left.
@@ -164,13 +183,14 @@ int Main(int argc, char** argv) {
   RunArguments run;
   VerifyArguments verify;
   BenchArguments bench;
+  TuneArguments tune;
   Action action;
   AddInspect(app, inspect, action);
   AddInfer(app, infer, action);
   AddRun(app, run, action);
   AddVerify(app, verify, action);
   AddBench(app, bench, action);
-  AddTune(app, action);
+  AddTune(app, tune, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

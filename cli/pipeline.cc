@@ -1,5 +1,7 @@
 #include "pipeline.h"
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "loader.h"
@@ -112,6 +114,21 @@ Status Pipeline::Decode(float conf, float iou, Answer& answer) {
                .offset_y = static_cast<float>(map.offset_y)},
               input_.width, input_.height, frame_width_, frame_height_, answer);
   return {};
+}
+
+HeatMap Pipeline::heat_map() {
+  const WorkMap& work = stream_.work_map();
+  heat_cells_.clear();
+  for (const float share : work.share)
+    heat_cells_.push_back(static_cast<uint8_t>(std::ceil(255 * std::min(share, 1.0F))));
+  const PixelTransform& map = preprocess_.transform();
+  return {.cells = heat_cells_,
+          .rows = work.rows,
+          .columns = work.columns,
+          .x = static_cast<float>(map.offset_x),
+          .y = static_cast<float>(map.offset_y),
+          .width = static_cast<float>(map.scale_x * WorkMap::kCell * work.columns),
+          .height = static_cast<float>(map.scale_y * WorkMap::kCell * work.rows)};
 }
 
 void Pipeline::Reset() {

@@ -4,8 +4,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "commands.h"
+#include "contender.h"
 #include "deltacnn/post.h"
 #include "deltacnn/result.h"
 #include "deltacnn/stream.h"
@@ -25,24 +27,27 @@ struct VisionModel {
 Result<VisionModel> LoadVisionModel(const ModelArguments& arguments, const std::string& preset);
 
 /// Change detector, preprocessor, stream and decoder of one camera.
-class Pipeline {
+class Pipeline final : public Contender {
  public:
   static Result<Pipeline> Create(const VisionModel& model, const RunPolicy& policy, int threads);
 
   /// Finds out what changed and brings the network's input up to date. A discontinuity resets.
-  Status Feed(const FrameView& frame);
-  Result<StepReport> Step();
+  Status Feed(const FrameView& frame) override;
+  Result<StepReport> Step() override;
   /// What the outputs of the last step mean, in pixels of the last frame. Without a decoder the
   /// answer is of kind kNone.
-  Status Decode(float conf, float iou, Answer& answer);
+  Status Decode(float conf, float iou, Answer& answer) override;
   /// Forgets all frames: what comes next is computed from its own pixels alone.
   void Reset();
 
   bool has_decoder() const { return decoder_.has_value(); }
   Stream& stream() { return stream_; }
-  const BlockMap& changed() const { return changes_.changed(); }
-  double feed_ms() const { return feed_ms_; }
-  double step_ms() const { return step_ms_; }
+  const Stream* outputs() const override { return &stream_; }
+  const std::vector<LayerWork>* work() const override { return &stream_.work(); }
+  /// Empty unless the stream tracks its work map.
+  HeatMap heat_map() override;
+  double feed_ms() const override { return feed_ms_; }
+  double step_ms() const override { return step_ms_; }
 
  private:
   Pipeline(const VisionModel& model, const RunPolicy& policy, Stream stream);
@@ -53,6 +58,7 @@ class Pipeline {
   ImageTarget input_;
   std::optional<Decoder> decoder_;
   std::vector<TensorView> outputs_;
+  std::vector<uint8_t> heat_cells_;
   int frame_width_ = 0;
   int frame_height_ = 0;
   double feed_ms_ = 0;

@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
-#include <system_error>
+#include <utility>
 
 namespace deltacnn::cli {
 namespace {
@@ -34,6 +33,7 @@ std::string RunPolicy::GivesUp() const {
         fmt::format("{}effects farther than {} cells for up to {} frames",
                     tolerance > 0 || layers.cutoff > 0 ? ", " : "", layers.reach, layers.refresh);
   }
+  if (!tuned_for.empty()) text += "; tuned for " + tuned_for;
   return text + "; 'verify' measures it";
 }
 
@@ -47,14 +47,9 @@ Result<RunPolicy> FindPolicy(const PolicyArguments& arguments) {
     policy.tolerance = kTolerance;
     policy.layers = kFast;
   } else if (policy.name != "exact") {
-    std::error_code error;
-    if (std::filesystem::exists(policy.name, error)) {
-      return Error{ErrorCode::kUnsupported, "--policy " + policy.name +
-                                                ": policy files come with 'tune', which is not "
-                                                "built yet; name exact, balanced or fast"};
-    }
-    return Error{ErrorCode::kUsage,
-                 "--policy " + policy.name + ": neither exact, balanced or fast nor a file"};
+    auto read = ReadPolicy(policy.name);
+    if (!read.ok()) return read.error();
+    policy = std::move(*read);
   }
   const bool loosened = arguments.tolerance > 0 || arguments.reach.value_or(-1) >= 0 ||
                         arguments.cutoff.value_or(0) > 0;

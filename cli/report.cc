@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <fstream>
 #include <numeric>
+#include <optional>
 #include <string_view>
 
 namespace deltacnn::cli {
@@ -22,6 +23,8 @@ std::string Scaled(double value, double step, const std::array<std::string_view,
   const int decimals = unit == 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return fmt::format("{:.{}f}{}", value, decimals, units[unit]);
 }
+
+Json ToJson(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 
 }  // namespace
 
@@ -70,6 +73,19 @@ std::string Table::Format() const {
     text += '\n';
   }
   return text;
+}
+
+Json ToJson(const Agreement::Summary& summary) {
+  Json json;
+  json["objects"] = summary.objects;
+  json["recall50"] = ToJson(summary.recall50);
+  json["precision50"] = ToJson(summary.precision50);
+  json["recall75"] = ToJson(summary.recall75);
+  json["precision75"] = ToJson(summary.precision75);
+  if (summary.same_top1) json["same_top1"] = *summary.same_top1;
+  if (summary.pixels) json["pixels"] = *summary.pixels;
+  if (summary.keypoints) json["keypoints"] = *summary.keypoints;
+  return json;
 }
 
 Status WriteJson(const std::string& path, const Json& json) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "deltacnn/post.h"
 #include "deltacnn/result.h"
 
 namespace deltacnn::cli {
@@ -41,6 +42,9 @@ class Table {
  private:
   std::vector<std::vector<std::string>> rows_;
 };
+
+/// Null where the model has no such answers.
+Json ToJson(const Agreement::Summary& summary);
 
 /// Writes `json` to a file, or prints it if `path` is "-".
 Status WriteJson(const std::string& path, const Json& json);

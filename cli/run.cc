@@ -108,11 +108,12 @@ Status Runner::OpenSinks() {
   }
   if (!arguments_.save.empty()) {
     const VideoInfo& info = source_.info();
-    auto video = AnnotatedVideo::Create(arguments_.save, info.width, info.height,
-                                        {.fps = info.fps, .threads = ThreadCount(arguments_.model)},
-                                        arguments_.heatmap);
+    auto video =
+        AnnotatedVideo::Create(arguments_.save, info.width, info.height,
+                               {.fps = info.fps, .threads = ThreadCount(arguments_.model)});
     if (!video.ok()) return video.error();
     video_ = std::move(*video);
+    if (arguments_.heatmap) DELTACNN_RETURN_IF_ERROR(pipeline_.stream().TrackWorkMap());
   }
   return {};
 }
@@ -147,7 +148,7 @@ Result<bool> Runner::Process(const FrameView& frame) {
   const Preset& preset = model_.preset;
   DELTACNN_RETURN_IF_ERROR(pipeline_.Decode(preset.conf, preset.iou, answer_));
   if (video_) {
-    DELTACNN_RETURN_IF_ERROR(video_->Write(frame, answer_, preset, pipeline_.changed(), *report));
+    DELTACNN_RETURN_IF_ERROR(video_->Write(frame, answer_, preset, pipeline_.heat_map(), *report));
   }
   bool more = true;
   if (lines_) {

@@ -3,147 +3,20 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <optional>
+#include <memory>
 #include <utility>
 
+#include "baseline.h"
 #include "commands.h"
-#include "difference.h"
 #include "loader.h"
+#include "page.h"
 #include "pipeline.h"
 #include "report.h"
 #include "terminal.h"
+#include "verifier.h"
 
 namespace deltacnn::cli {
 namespace {
-
-/// Where an output of the incremental run first differed from the dense one.
-struct FirstDifference {
-  int64_t frame = 0;
-  std::string output;
-  double absolute = 0;
-};
-
-class Verifier {
- public:
-  Verifier(const VisionModel& model, Pipeline incremental, Pipeline dense)
-      : model_(model), incremental_(std::move(incremental)), dense_(std::move(dense)) {}
-
-  /// One more frame, the `number`-th of the video.
-  Status Add(const FrameView& frame, int64_t number, double decode_ms);
-
-  int64_t frames() const { return frames_; }
-  double macs_share() const { return macs_share_.Mean(); }
-  const std::optional<FirstDifference>& first_difference() const { return first_difference_; }
-  Json Report() const;
-
- private:
-  Status StepDense();
-  Status StepIncremental();
-  void CompareOutputs(int64_t number);
-  Status CompareAnswers();
-
-  const VisionModel& model_;
-  Pipeline incremental_;
-  Pipeline dense_;
-  StepReport report_;
-  Answer dense_answer_;
-  Answer incremental_answer_;
-
-  int64_t frames_ = 0;
-  double max_absolute_ = 0;
-  double max_relative_ = 0;
-  std::optional<FirstDifference> first_difference_;
-  Agreement agreement_;
-  Samples macs_share_;
-  Samples input_changed_;
-  Samples dense_ms_;
-  Samples step_ms_;
-  Samples decode_ms_;
-  Samples feed_ms_;
-};
-
-Status Verifier::StepDense() {
-  const auto report = dense_.Step();
-  return report.ok() ? Status() : report.error();
-}
-
-Status Verifier::StepIncremental() {
-  const auto report = incremental_.Step();
-  if (!report.ok()) return report.error();
-  report_ = *report;
-  return {};
-}
-
-Status Verifier::Add(const FrameView& frame, int64_t number, double decode_ms) {
-  dense_.Reset();
-  DELTACNN_RETURN_IF_ERROR(dense_.Feed(frame));
-  DELTACNN_RETURN_IF_ERROR(incremental_.Feed(frame));
-  // Whoever comes second finds other data in the caches: take turns.
-  const bool dense_first = frames_ % 2 == 0;
-  if (dense_first) DELTACNN_RETURN_IF_ERROR(StepDense());
-  DELTACNN_RETURN_IF_ERROR(StepIncremental());
-  if (!dense_first) DELTACNN_RETURN_IF_ERROR(StepDense());
-  CompareOutputs(number);
-  ++frames_;
-  if (frames_ == 1) return {};  // dense in both runs: it would flatter the averages
-  macs_share_.Add(report_.macs_share);
-  input_changed_.Add(report_.input_changed);
-  dense_ms_.Add(dense_.step_ms());
-  step_ms_.Add(incremental_.step_ms());
-  decode_ms_.Add(decode_ms);
-  feed_ms_.Add(incremental_.feed_ms());
-  return CompareAnswers();
-}
-
-void Verifier::CompareOutputs(int64_t number) {
-  const auto& outputs = model_.plan->outputs();
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    const Difference difference =
-        Compare(incremental_.stream().Output(i), dense_.stream().Output(i));
-    max_absolute_ = std::max(max_absolute_, difference.absolute);
-    max_relative_ = std::max(max_relative_, difference.relative);
-    if (!difference.same_bits && !first_difference_)
-      first_difference_ = {number, outputs[i].name, difference.absolute};
-  }
-}
-
-Status Verifier::CompareAnswers() {
-  const float conf = Agreement::kPartnerScore;
-  DELTACNN_RETURN_IF_ERROR(dense_.Decode(conf, model_.preset.iou, dense_answer_));
-  DELTACNN_RETURN_IF_ERROR(incremental_.Decode(conf, model_.preset.iou, incremental_answer_));
-  agreement_.Add(dense_answer_, incremental_answer_);
-  return {};
-}
-
-Json ToJson(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
-
-Json ToJson(const Agreement::Summary& summary) {
-  Json json;
-  json["objects"] = summary.objects;
-  json["recall50"] = ToJson(summary.recall50);
-  json["precision50"] = ToJson(summary.precision50);
-  json["recall75"] = ToJson(summary.recall75);
-  json["precision75"] = ToJson(summary.precision75);
-  if (summary.same_top1) json["same_top1"] = *summary.same_top1;
-  if (summary.pixels) json["pixels"] = *summary.pixels;
-  if (summary.keypoints) json["keypoints"] = *summary.keypoints;
-  return json;
-}
-
-Json Verifier::Report() const {
-  Json json;
-  json["max_abs_diff"] = max_absolute_;
-  json["max_rel_diff"] = max_relative_;
-  json["macs_share"] = macs_share_.Mean();
-  json["input_changed"] = input_changed_.Mean();
-  json["agreement"] = dense_.has_decoder() ? ToJson(agreement_.Summarize()) : Json(nullptr);
-  json["dense_ms"] = {{"median", dense_ms_.Median()}, {"p95", dense_ms_.Quantile(0.95)}};
-  json["step_ms"] = {{"median", step_ms_.Median()}, {"p95", step_ms_.Quantile(0.95)}};
-  json["decode_ms"] = {{"median", decode_ms_.Median()}};
-  json["preprocess_ms"] = {{"median", feed_ms_.Median()}};
-  json["state_bytes"] = model_.plan->state_bytes();
-  return json;
-}
 
 std::string AgreementText(const Json& agreement) {
   if (agreement.is_null()) return "no decoder for this model";
@@ -161,10 +34,11 @@ std::string AgreementText(const Json& agreement) {
 std::string Verdict(const Json& json) {
   const double step = json["step_ms"]["median"].get<double>();
   const double dense = json["dense_ms"]["median"].get<double>();
-  std::string text = fmt::format("{} frames, {:.1f}x faster than dense, ",
-                                 json["frames"].get<int64_t>(), step > 0 ? dense / step : 1.0);
+  std::string text = fmt::format("{} frames, ", json["frames"].get<int64_t>());
+  text += step > 0 ? fmt::format("{:.1f}x faster than dense, ", dense / step)
+                   : fmt::format("{} of dense, ", FormatShare(json["macs_share"].get<double>()));
   const Json& agreement = json["agreement"];
-  if (json["max_abs_diff"].get<double>() == 0) return text + "same bits";
+  if (json["max_abs_diff"] == 0) return text + "same bits";
   if (agreement.is_null() || agreement["recall50"].is_null()) {
     return text + fmt::format("outputs differ by at most {:g}", json["max_abs_diff"].get<double>());
   }
@@ -173,6 +47,28 @@ std::string Verdict(const Json& json) {
   if (recall == 1 && precision == 1) return text + "same detections";
   return text + fmt::format("{} of its detections found, {} of those found right (IoU 0.5)",
                             FormatShare(recall), FormatShare(precision));
+}
+
+/// The layers that do most of the work that is left.
+void PrintLayers(const Json& layers) {
+  constexpr size_t kMost = 8;
+  const auto work = [](const Json& layer) {
+    return layer["macs"].get<double>() * layer["computed"].get<double>();
+  };
+  std::vector<Json> busy(layers.begin(), layers.end());
+  std::erase_if(busy, [&](const Json& layer) { return work(layer) == 0; });
+  std::ranges::stable_sort(busy, std::ranges::greater(), work);
+  if (busy.empty()) return;
+  double dense = 0;
+  for (const Json& layer : layers) dense += layer["macs"].get<double>();
+  Table table;
+  table.Add({"busiest layer", "op", "output", "computed", "changed", "MACs of dense"});
+  for (const Json& layer : std::span(busy).first(std::min(kMost, busy.size()))) {
+    table.Add({layer["name"].get<std::string>(), layer["op"].get<std::string>(),
+               ToString(layer["output"].get<Shape>()), FormatShare(layer["computed"].get<double>()),
+               FormatShare(layer["changed"].get<double>()), FormatShare(work(layer) / dense)});
+  }
+  fmt::print("{}", table.Format());
 }
 
 void Print(const Json& json) {
@@ -188,8 +84,10 @@ void Print(const Json& json) {
   fmt::print("frames         {}\n", json["frames"].get<int64_t>());
   fmt::print("policy         {} (tolerance {:g})\n", text("policy"), number("tolerance"));
   fmt::print("threads, isa   {}, {}\n", json["threads"].get<int>(), text("isa"));
-  fmt::print("max_abs_diff   {:g}\n", number("max_abs_diff"));
-  fmt::print("max_rel_diff   {:g} of the output's largest value\n", number("max_rel_diff"));
+  if (!json["max_abs_diff"].is_null()) {
+    fmt::print("max_abs_diff   {:g}\n", number("max_abs_diff"));
+    fmt::print("max_rel_diff   {:g} of the output's largest value\n", number("max_rel_diff"));
+  }
   fmt::print("agreement      {}\n", AgreementText(json["agreement"]));
   fmt::print("input changed  {}\n", FormatShare(number("input_changed")));
   fmt::print("macs_share     {} of dense\n", FormatShare(number("macs_share")));
@@ -201,6 +99,7 @@ void Print(const Json& json) {
   fmt::print("preprocess     {:.3f} ms median\n", json["preprocess_ms"]["median"].get<double>());
   fmt::print("decode         {:.3f} ms median\n", json["decode_ms"]["median"].get<double>());
   fmt::print("state          {} a stream\n", FormatBytes(json["state_bytes"].get<uint64_t>()));
+  if (json.contains("layers")) PrintLayers(json["layers"]);
   fmt::print("{}\n", Verdict(json));
 }
 
@@ -225,6 +124,18 @@ Status Loop(const VerifyArguments& arguments, VideoSource& source, Verifier& ver
   return {};
 }
 
+Result<std::unique_ptr<Contender>> MakeContender(const VerifyArguments& arguments,
+                                                 const VisionModel& model,
+                                                 const RunPolicy& policy) {
+  const int threads = ThreadCount(arguments.model);
+  if (!arguments.baseline.empty())
+    return MakeBaseline(arguments.baseline, model, policy.tolerance, threads);
+  auto pipeline = Pipeline::Create(model, policy, threads);
+  if (!pipeline.ok()) return pipeline.error();
+  if (!arguments.html.empty()) DELTACNN_RETURN_IF_ERROR(pipeline->stream().TrackWorkMap());
+  return std::unique_ptr<Contender>(std::make_unique<Pipeline>(std::move(*pipeline)));
+}
+
 }  // namespace
 
 Status Verify(const VerifyArguments& arguments) {
@@ -233,21 +144,23 @@ Status Verify(const VerifyArguments& arguments) {
   const auto model = LoadVisionModel(arguments.model, arguments.preset);
   if (!model.ok()) return model.error();
   const int threads = ThreadCount(arguments.model);
-  auto incremental = Pipeline::Create(*model, *policy, threads);
-  if (!incremental.ok()) return incremental.error();
+  auto contender = MakeContender(arguments, *model, *policy);
+  if (!contender.ok()) return contender.error();
   auto dense = Pipeline::Create(*model, RunPolicy{.name = "exact"}, threads);
   if (!dense.ok()) return dense.error();
   VideoOptions options;
   options.stop = &Interrupted();
   auto source = VideoSource::Open(arguments.video, options);
   if (!source.ok()) return source.error();
-  fmt::print(stderr, "{}\n", policy->GivesUp());
-  Verifier verifier(*model, std::move(*incremental), std::move(*dense));
+  const bool is_baseline = !arguments.baseline.empty();
+  if (!is_baseline) fmt::print(stderr, "{}\n", policy->GivesUp());
+  Verifier verifier(*model, std::move(*contender), std::move(*dense));
+  if (!arguments.html.empty()) verifier.StartAlbum();
   DELTACNN_RETURN_IF_ERROR(Loop(arguments, *source, verifier));
 
   Json json;
   json["frames"] = verifier.frames();
-  json["policy"] = policy->name;
+  json["policy"] = is_baseline ? arguments.baseline : policy->name;
   json["tolerance"] = policy->tolerance;
   json["threads"] = threads;
   json["isa"] = model->plan->isa();
@@ -256,7 +169,8 @@ Status Verify(const VerifyArguments& arguments) {
   json.update(verifier.Report());
   if (arguments.json != "-") Print(json);
   if (!arguments.json.empty()) DELTACNN_RETURN_IF_ERROR(WriteJson(arguments.json, json));
-  if (policy->exact() && verifier.first_difference()) {
+  if (!arguments.html.empty()) DELTACNN_RETURN_IF_ERROR(WritePage(arguments.html, json, verifier));
+  if (!is_baseline && policy->exact() && verifier.first_difference()) {
     const FirstDifference& first = *verifier.first_difference();
     return Error{
         ErrorCode::kIo,

@@ -297,9 +297,9 @@ struct BgraPicture {
   ptrdiff_t stride = 0;
 };
 
-/// Cells that were recomputed (not 0), row-major, and the rectangle of the picture they cover.
+/// How much of each cell was recomputed, and the rectangle of the picture that the cells cover.
 struct HeatMap {
-  std::span<const uint8_t> cells;  // rows * columns
+  std::span<const uint8_t> cells;  // rows * columns, row-major: 0 nothing, 255 everything
   int rows = 0;
   int columns = 0;
   float x = 0;

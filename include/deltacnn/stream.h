@@ -50,6 +50,16 @@ struct LayerWork {
   double ms = 0;         // 0 unless StreamOptions::time_layers
 };
 
+/// Where the last step worked, in cells of the image input; those at the right and bottom edge may
+/// be cut. Layers whose output is no picture (behind a global pool, say) do not count.
+struct WorkMap {
+  static constexpr int kCell = 8;  // input pixels on either side
+
+  int rows = 0;
+  int columns = 0;
+  std::vector<float> share;  // row-major: multiply-adds done there / those of a dense step, 0..1
+};
+
 /// The mutable state of one video stream. Movable; not thread-safe by itself.
 /// After the first step nothing is allocated, unless output shapes depend on the data.
 class Stream {
@@ -80,6 +90,11 @@ class Stream {
   void Reset();
 
   const std::vector<LayerWork>& work() const;
+
+  /// Keeps work_map() up to date from the next step on, which costs a little time.
+  /// kUnsupported unless the model has one input, an image of batch 1.
+  Status TrackWorkMap();
+  const WorkMap& work_map() const;  // no rows unless tracked
 
  private:
   struct State;

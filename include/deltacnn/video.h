@@ -228,4 +228,8 @@ class VideoWriter {
   std::unique_ptr<Impl> impl_;
 };
 
+/// A frame as a JPEG file, scaled down to `max_width` if it is wider. `quality` as in
+/// WriterOptions.
+Result<std::vector<uint8_t>> EncodeJpeg(const FrameView& frame, int max_width, int quality = 20);
+
 }  // namespace deltacnn

@@ -12,6 +12,7 @@
 #include "core/reach.h"
 #include "core/spans.h"
 #include "core/threads.h"
+#include "core/work_log.h"
 
 namespace deltacnn {
 namespace {
@@ -79,6 +80,7 @@ struct Stream::State {
   std::vector<MaskView> step_masks;
   bool dense = true;
   std::vector<LayerWork> work;
+  WorkLog work_log;
   std::map<ValueId, Tensor> dynamic;  // values of the last step
 };
 
@@ -252,6 +254,7 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     for (size_t task = 0; task < list.chunks(); ++task) run(task, 0);
   }
   work[index].computed = static_cast<int64_t>(list.pixels());
+  if (work_log.on()) work_log.Add(index, step.grid, list.all());
 }
 
 /// Counts the changed pixels of the inputs; returns their share.
@@ -333,6 +336,8 @@ Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOpti
 const Plan& Stream::plan() const { return *state_->plan; }
 const std::vector<LayerWork>& Stream::work() const { return state_->work; }
 void Stream::Reset() { state_->dense = true; }
+Status Stream::TrackWorkMap() { return state_->work_log.SwitchOn(state_->p()); }
+const WorkMap& Stream::work_map() const { return state_->work_log.map(); }
 
 Status Stream::SetInput(size_t index, const TensorView& tensor) {
   const PlanState& plan = state_->p();
@@ -403,6 +408,7 @@ Result<StepReport> Stream::Step() {
   report.input_changed = s.CountInputs();
   s.Begin(report.input_changed);
   report.dense = s.dense;
+  if (s.work_log.on()) s.work_log.Begin(s.dense);
   int64_t macs = 0;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const auto start = s.time_layers ? Clock::now() : Clock::time_point();

@@ -80,21 +80,22 @@ class Canvas {
   void DrawHeatMap(const HeatMap& map) {
     const double width = map.width / map.columns;
     const double height = map.height / map.rows;
-    for (int row = 0; row < map.rows; ++row) {
-      const uint8_t* cells = map.cells.data() + ptrdiff_t{row} * map.columns;
-      for (int begin = 0; begin < map.columns; ++begin) {
-        if (cells[begin] == 0) continue;
-        const int end =
-            static_cast<int>(std::find(cells + begin, cells + map.columns, uint8_t{0}) - cells);
-        cairo_rectangle(cairo(), map.x + begin * width, map.y + row * height, (end - begin) * width,
-                        height);
-        begin = end;
-      }
-    }
-    cairo_set_source_rgba(cairo(), 1, 0.55, 0, 0.35);
     // Neighbouring cells share an edge: without this it would show as a line.
     cairo_set_antialias(cairo(), CAIRO_ANTIALIAS_NONE);
-    cairo_fill(cairo());
+    for (int row = 0; row < map.rows; ++row) {
+      const uint8_t* cells = map.cells.data() + ptrdiff_t{row} * map.columns;
+      int end = 0;
+      for (int begin = 0; begin < map.columns; begin = end) {
+        const uint8_t level = cells[begin];
+        while (end < map.columns && cells[end] == level) ++end;
+        if (level == 0) continue;
+        const double heat = level / 255.0;  // from pale yellow to dense red
+        cairo_set_source_rgba(cairo(), 1, 0.85 - 0.7 * heat, 0, 0.2 + 0.4 * heat);
+        cairo_rectangle(cairo(), map.x + begin * width, map.y + row * height, (end - begin) * width,
+                        height);
+        cairo_fill(cairo());
+      }
+    }
     cairo_set_antialias(cairo(), CAIRO_ANTIALIAS_DEFAULT);
   }
 

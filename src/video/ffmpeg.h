@@ -11,6 +11,8 @@ extern "C" {
 #include <memory>
 #include <string>
 
+#include "deltacnn/frame.h"
+
 namespace deltacnn {
 
 struct FfmpegDeleter {
@@ -43,6 +45,43 @@ inline std::string FfmpegError(int code) {
   std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
   av_strerror(code, text.data(), text.size());
   return text.data();
+}
+
+inline AVPixelFormat FfmpegFormat(const FrameView& frame) {
+  const bool full = frame.range == ColorRange::kFull;
+  switch (frame.format) {
+    case PixelFormat::kI420:
+      return full ? AV_PIX_FMT_YUVJ420P : AV_PIX_FMT_YUV420P;
+    case PixelFormat::kI422:
+      return full ? AV_PIX_FMT_YUVJ422P : AV_PIX_FMT_YUV422P;
+    case PixelFormat::kI444:
+      return full ? AV_PIX_FMT_YUVJ444P : AV_PIX_FMT_YUV444P;
+    case PixelFormat::kNv12:
+      return AV_PIX_FMT_NV12;
+    case PixelFormat::kGray8:
+      return AV_PIX_FMT_GRAY8;
+    case PixelFormat::kRgb24:
+      return AV_PIX_FMT_RGB24;
+    case PixelFormat::kBgr24:
+      return AV_PIX_FMT_BGR24;
+    case PixelFormat::kRgba32:
+      return AV_PIX_FMT_RGB0;
+    case PixelFormat::kBgra32:
+      return AV_PIX_FMT_BGR0;
+  }
+  return AV_PIX_FMT_NONE;
+}
+
+inline int ColorSpace(ColorMatrix matrix) {
+  switch (matrix) {
+    case ColorMatrix::kBt709:
+      return SWS_CS_ITU709;
+    case ColorMatrix::kBt2020:
+      return SWS_CS_BT2020;
+    case ColorMatrix::kBt601:
+      break;
+  }
+  return SWS_CS_ITU601;
 }
 
 }  // namespace deltacnn

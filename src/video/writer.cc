@@ -20,43 +20,6 @@ namespace {
 // Ticks a second: whole numbers for the usual frame rates, and the most MPEG-4 allows is 65535.
 constexpr int kTimeBase = 60000;
 
-AVPixelFormat FfmpegFormat(const FrameView& frame) {
-  const bool full = frame.range == ColorRange::kFull;
-  switch (frame.format) {
-    case PixelFormat::kI420:
-      return full ? AV_PIX_FMT_YUVJ420P : AV_PIX_FMT_YUV420P;
-    case PixelFormat::kI422:
-      return full ? AV_PIX_FMT_YUVJ422P : AV_PIX_FMT_YUV422P;
-    case PixelFormat::kI444:
-      return full ? AV_PIX_FMT_YUVJ444P : AV_PIX_FMT_YUV444P;
-    case PixelFormat::kNv12:
-      return AV_PIX_FMT_NV12;
-    case PixelFormat::kGray8:
-      return AV_PIX_FMT_GRAY8;
-    case PixelFormat::kRgb24:
-      return AV_PIX_FMT_RGB24;
-    case PixelFormat::kBgr24:
-      return AV_PIX_FMT_BGR24;
-    case PixelFormat::kRgba32:
-      return AV_PIX_FMT_RGB0;
-    case PixelFormat::kBgra32:
-      return AV_PIX_FMT_BGR0;
-  }
-  return AV_PIX_FMT_NONE;
-}
-
-int ColorSpace(ColorMatrix matrix) {
-  switch (matrix) {
-    case ColorMatrix::kBt709:
-      return SWS_CS_ITU709;
-    case ColorMatrix::kBt2020:
-      return SWS_CS_BT2020;
-    case ColorMatrix::kBt601:
-      break;
-  }
-  return SWS_CS_ITU601;
-}
-
 }  // namespace
 
 class VideoWriter::Impl {

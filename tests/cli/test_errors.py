@@ -49,7 +49,9 @@ from support import call
         "bench MODEL --seconds 0",
         "bench MODEL --spread wide",
         "bench MODEL CLIP --spread none",
-        "tune MODEL CLIP --target 0.99 -o policy.json",
+        "tune MODEL CLIP",
+        "tune MODEL CLIP --target 2 -o FOLDER",
+        "tune MODEL -o FOLDER",
     ],
 )
 def test_wrong_usage(detector: Path, clip: Path, tmp_path: Path, arguments: str) -> None:

@@ -396,6 +396,48 @@ TEST(WorkLog, ChangesThatALayerSwallowsGoNoFurther) {
   EXPECT_EQ(stream.Output(0).as<float>()[20], 5);
 }
 
+TEST(WorkLog, SaysWhereAStepWorked) {
+  std::mt19937 rng(10);
+  GraphMaker net;
+  const ValueId image = net.Input("image", {1, 3, 20, 32});
+  const ValueId a = net.Conv(rng, image, 8, 1);
+  const ValueId b = net.Conv(rng, a, 8, 2, 2);
+  net.Output(b);
+  Stream stream = StreamOf(PlanOf(net));
+  EXPECT_EQ(stream.work_map().rows, 0);
+  ASSERT_TRUE(stream.TrackWorkMap().ok());
+  Tensor tensor = RandomTensor(rng, {1, 3, 20, 32});
+  StepWith(stream, tensor);
+  const WorkMap& map = stream.work_map();
+  ASSERT_EQ(map.rows, 3);  // the last one is cut in half
+  ASSERT_EQ(map.columns, 4);
+  EXPECT_EQ(map.share, std::vector<float>(12, 1.0f));
+
+  const auto change = [&](int y, int x) {
+    tensor.as<float>()[static_cast<size_t>(y * 32 + x)] += 1;  // of one channel
+  };
+  change(17, 11);  // a pixel of 8x4 ones in its cell, and one of 4x2
+  StepWith(stream, tensor);
+  const double macs_a = 20 * 32 * 24;
+  const double macs_b = 10 * 16 * 256;
+  std::vector<float> want(12, 0.0f);
+  want[9] = static_cast<float>((macs_a / 32 + macs_b / 8) / (macs_a + macs_b));
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(map.share[i], want[i], 1e-6) << i;
+
+  for (int y = 0; y < 20; ++y)
+    for (int x = 0; x < 32; ++x) change(y, x);
+  EXPECT_FALSE(StepWith(stream, tensor).dense);
+  for (const float share : map.share) EXPECT_NEAR(share, 1, 1e-5);
+  StepWith(stream, tensor);
+  for (const float share : map.share) EXPECT_EQ(share, 0);
+}
+
+TEST(WorkLog, WantsAPicture) {
+  GraphMaker net;
+  net.Output(net.Add("Relu", {net.Input("x", {4, 4})}));
+  EXPECT_EQ(StreamOf(PlanOf(net)).TrackWorkMap().error().code, ErrorCode::kUnsupported);
+}
+
 TEST(Stream, AllocatesNothingAfterTheFirstStep) {
   for (const int threads : {1, 3}) {
     Stream stream = StreamOf(PlanOf(ConvNet()), threads);
