@@ -56,6 +56,12 @@ void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel
   const float limit = work.cutoff * static_cast<float>(width);
   for (const Span& span : spans) {
     float* target = work.Pixel<float>(out_, span.row, span.col) + channel;
+    if (!work.compare && pitch == width && out_.col_stride == static_cast<int64_t>(width)) {
+      const size_t run = static_cast<size_t>(span.count) * width;
+      std::memcpy(target, x, run * sizeof(float));
+      x += run;
+      continue;
+    }
     for (int k = 0; k < span.count; ++k, x += pitch, target += out_.col_stride) {
       // A change too small to propagate leaves the old value in place, so that small changes add
       // up. Written so that a NaN counts as a change.
@@ -97,6 +103,14 @@ void Chain::ApplyOperand(const Work& work, const ChainStep& step, std::span<cons
                          size_t channel, size_t width, size_t pitch, float* x) const {
   const BroadcastMap& operand = operands_[static_cast<size_t>(step.operand)];
   for (const Span& span : spans) {
+    const float* first = operand.Pixel<float>(work, span.row, span.col);
+    const float* last = operand.Pixel<float>(work, span.row, span.col + span.count - 1);
+    const size_t run = static_cast<size_t>(span.count) * width;
+    if (operand.full() && pitch == width && last - first == static_cast<ptrdiff_t>(run - width)) {
+      kernels_.binary(step.binary, x, first + channel, run);  // packed pixels
+      x += run;
+      continue;
+    }
     for (int k = 0; k < span.count; ++k, x += pitch) {
       const float* y = operand.Pixel<float>(work, span.row, span.col + k);
       if (operand.full()) {

@@ -73,6 +73,7 @@ class MoveKernel : public Kernel {
   }
 
   void Compute(const Work& work) const override {
+    if (element_ == 4 && offset_.channel.size() == 1) return MoveWords(work);
     const auto* source = work.buffers[in_.buffer];
     for (const Span& span : work.spans) {
       const int64_t row = offset_.row[static_cast<size_t>(span.row)];
@@ -146,6 +147,25 @@ class MoveKernel : public Kernel {
     }
   }
 
+  /// Pixels of one 32-bit element.
+  void MoveWords(const Work& work) const {
+    const auto* source = reinterpret_cast<const uint32_t*>(work.buffers[in_.buffer]) + start_;
+    auto* target = reinterpret_cast<uint32_t*>(work.buffers[out_.buffer]);
+    uint32_t fill = 0;
+    std::memcpy(&fill, fill_.data(), sizeof(fill));
+    for (const Span& span : work.spans) {
+      const int64_t row = offset_.row[static_cast<size_t>(span.row)] + offset_.channel[0];
+      const int64_t* col = offset_.col.data() + span.col;
+      uint32_t* to = target + out_.Offset(span.row, span.col);
+      for (int k = 0; k < span.count; ++k, to += out_.col_stride) {
+        const uint32_t value = row + col[k] < 0 ? fill : source[row + col[k]];
+        if (*to == value) continue;
+        *to = value;
+        work.changed[span.first + static_cast<size_t>(k)] = 1;
+      }
+    }
+  }
+
   /// A pixel whose channels come from all over the input's pixel: gathered first, compared at once.
   bool Shuffle(std::byte* to, const std::byte* from, std::byte* scratch) const {
     auto* gathered = reinterpret_cast<float*>(scratch);
@@ -205,6 +225,9 @@ void LayoutMove(LayoutContext& context) {
       const size_t a = perm.empty() ? out.size() - 1 - b : static_cast<size_t>(perm[b]);
       if (HasAxis(in_axes, a)) axes |= Axis(b);
     }
+  } else if (node.op == "Pad" && in.size() == 4) {
+    // A picture: what reads it wants it so, and without its border there is less to lay out anew.
+    axes = context.input_axes[0] = SpatialAxes(4);
   } else if (node.op == "Slice" || node.op == "Pad") {
     axes = in_axes;
   } else if (node.op == "Expand" || node.op == "Tile") {

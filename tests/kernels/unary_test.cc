@@ -39,7 +39,7 @@ const Case kCases[] = {
      [](double x, double a, double b) { return b * (x > 0 ? x : a * std::expm1(x)); }, 3, 0},
     {"Sigmoid", Unary::kSigmoid, 0, 0, [](double x, double, double) { return SigmoidOf(x); }, 3,
      2e-38},
-    {"Silu", Unary::kSilu, 0, 0, [](double x, double, double) { return x * SigmoidOf(x); }, 12,
+    {"Silu", Unary::kSilu, 0, 0, [](double x, double, double) { return x * SigmoidOf(x); }, 8,
      1e-35},
     {"HardSigmoid", Unary::kHardSigmoid, 0.2f, 0.5f,
      [](double x, double a, double b) { return std::max(0.0, std::min(1.0, a * x + b)); }, 1,
