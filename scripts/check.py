@@ -175,7 +175,7 @@ def long(totals: Totals) -> None:
     )
     ctest(totals, "C++ tests, thread", threads)
     clang = ROOT / "build-clang"
-    build(clang, "-DCMAKE_CXX_COMPILER=clang++-14")
+    build(clang, "-DCMAKE_CXX_COMPILER=clang++-14", "-DDELTACNN_BENCH=ON")
     ctest(totals, "C++ tests, Clang 14", clang, DELTACNN_FUZZ_SECONDS="300")
     command_passes(totals, "fuzzing the ONNX reader", ["tests/onnx/fuzz.sh", "300"])
     command_passes(totals, "building for aarch64", ["scripts/aarch64.sh"])

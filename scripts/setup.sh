@@ -19,6 +19,7 @@ test_packages=(
 )
 long_packages=(
   g++-aarch64-linux-gnu qemu-user googletest  # the tests for Arm
+  libbenchmark-dev                            # bench/layers.cc
 )
 
 install_packages() {
