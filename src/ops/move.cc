@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 namespace deltacnn {
@@ -49,6 +50,11 @@ class MoveKernel : public Kernel {
     const auto tail = std::ranges::unique(bit_.channel);
     bit_.channel.erase(tail.begin(), tail.end());
     std::erase_if(bit_.channel, [](int64_t b) { return b < 0; });
+    for (const int64_t b : bit_.col) {
+      if (b < 0) continue;
+      first_col_bit_ = std::min(first_col_bit_, b);
+      last_col_bit_ = std::max(last_col_bit_, b);
+    }
   }
 
   void SetFill(std::span<const std::byte> value) { fill_.assign(value.begin(), value.end()); }
@@ -59,7 +65,7 @@ class MoveKernel : public Kernel {
     if (in.grid.pixels() == 1) return out.Fill();
     for (int r = 0; r < out.grid.rows; ++r) {
       const int64_t row = bit_.row[static_cast<size_t>(r)];
-      if (row < 0) continue;
+      if (row < 0 || !MayReach(in, row)) continue;
       for (int c = 0; c < out.grid.cols; ++c) {
         const int64_t col = bit_.col[static_cast<size_t>(c)];
         if (col < 0) continue;
@@ -147,6 +153,20 @@ class MoveKernel : public Kernel {
     }
   }
 
+  /// False if no input row that an output row at bit `row` reads has changed. Most rows of most
+  /// steps end here.
+  bool MayReach(const MaskView& in, int64_t row) const {
+    const int64_t row_bits = int64_t{in.grid.words_per_row()} * 64;
+    for (const int64_t channel : bit_.channel) {
+      const int64_t first = std::max<int64_t>(row + channel + first_col_bit_, 0) / row_bits;
+      const int64_t last =
+          std::min<int64_t>((row + channel + last_col_bit_) / row_bits, in.grid.rows - 1);
+      for (int64_t r = first; r <= last; ++r)
+        if (!in.RowEmpty(static_cast<int>(r))) return true;
+    }
+    return false;
+  }
+
   /// Pixels of one 32-bit element.
   void MoveWords(const Work& work) const {
     const auto* source = reinterpret_cast<const uint32_t*>(work.buffers[in_.buffer]) + start_;
@@ -202,6 +222,8 @@ class MoveKernel : public Kernel {
   int64_t start_;        // of the input's first element
   SplitOffsets offset_;  // elements; negative: fill
   SplitOffsets bit_;     // bits of the input's mask; `channel` holds each distinct one once
+  int64_t first_col_bit_ = std::numeric_limits<int32_t>::max();
+  int64_t last_col_bit_ = 0;
   std::vector<Run> runs_;
   bool shuffled_ = false;
 };
