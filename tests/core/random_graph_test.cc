@@ -35,6 +35,12 @@ class Frames {
     }
   }
 
+  /// Everything is new.
+  void Replace() {
+    for (Tensor& tensor : tensors_)
+      for (float& v : tensor.as<float>()) v = std::uniform_real_distribution<float>(-1, 1)(rng_);
+  }
+
  private:
   void Change(Tensor& tensor, const Tensor& before) {
     const auto values = tensor.as<float>();
@@ -166,6 +172,27 @@ void CheckBits(const RandomNetwork& network, const std::string& isa, uint32_t se
   }
 }
 
+/// Scenes in which everything changes, so that the stream keeps nothing, and calm ones in turn.
+void CheckBusyFrames(const RandomNetwork& network, const std::string& isa, uint32_t seed) {
+  std::mt19937 rng(seed);
+  PlanOptions options;
+  options.isa = isa;
+  auto plan = Plan::Compile(Model(network.graph()), options);
+  ASSERT_TRUE(plan.ok()) << plan.error().message;
+  Frames frames(network.graph(), seed);
+  Stream stream = NewStream(*plan, 1 + static_cast<int>(rng() % 3));
+  constexpr std::string_view kScene = "!!!!..!!!.!!";
+  for (size_t frame = 0; frame < kScene.size(); ++frame) {
+    kScene[frame] == '!' ? frames.Replace() : frames.Advance();
+    if (rng() % 8 == 0) stream.Reset();
+    WriteInputs(stream, frames.tensors(), rng);
+    ASSERT_TRUE(stream.Step().ok());
+    ExpectSame(stream, DenseRun(NewStream(*plan, 1), frames.tensors()),
+               isa + ", frame " + std::to_string(frame) + " of " + std::string(kScene));
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+}
+
 /// The plan as a whole against its nodes, each planned and run on its own.
 void CheckValues(const RandomNetwork& network, uint32_t seed) {
   const Graph& graph = network.graph();
@@ -211,6 +238,8 @@ void CheckSeed(uint32_t seed) {
   for (const kernels::Table* table : kernels::Available()) {
     if (::testing::Test::HasFailure()) break;
     CheckBits(network, table->name, seed);
+    if (::testing::Test::HasFailure()) break;
+    CheckBusyFrames(network, table->name, seed);
   }
   ASSERT_FALSE(::testing::Test::HasFailure())
       << "DELTACNN_SEED=" << seed << " repeats this network:\n"
