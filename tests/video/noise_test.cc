@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 
@@ -272,12 +273,12 @@ TEST(Noise, IsNotMeasuredWhereNothingMayBeGivenUp) {
 struct Activity {
   double intra = 0;
   double other = 0;
-  double worst = 0;
+  double noise = 0;  // as estimated
   int frames = 0;
 };
-Activity Play(const std::string& clip) {
+Activity Play(const std::string& clip, const VideoOptions& options = {}) {
   Activity activity;
-  auto source = VideoSource::Open(clip);
+  auto source = VideoSource::Open(clip, options);
   EXPECT_TRUE(source.ok()) << source.error().message;
   if (!source.ok()) return activity;
   ChangeDetector detector(kOptions);
@@ -293,8 +294,8 @@ Activity Play(const std::string& clip) {
     if (activity.frames++ == 0) continue;
     (pop ? intra : other) += 1;
     (pop ? activity.intra : activity.other) += share;
-    activity.worst = std::max(activity.worst, share);
   }
+  activity.noise = detector.noise();
   if (intra > 0) activity.intra /= intra;
   if (other > 0) activity.other /= other;
   return activity;
@@ -335,6 +336,38 @@ TEST(Codecs, StillScenesWithNoiseStayStill) {
     EXPECT_LT(activity.intra, activity.other + 0.1);
   }
   EXPECT_GE(tried, 3);
+}
+
+// Whatever way a camera's frames come in, unchanged blocks keep their pixels.
+TEST(Cameras, AreTreatedAlike) {
+  DELTACNN_NEEDS_FFMPEG();
+  const TempDir dir;
+  ASSERT_TRUE(
+      Ffmpeg("-f lavfi -i \"testsrc2=s=320x192:r=25,boxblur=2,select='eq(n,0)',"
+             "lutyuv=y=val/2+64:u=val/4+96:v=val/4+96,loop=-1:1,setpts=N/25/"
+             "TB,noise=c0s=12:c0f=t:c0_seed=8\" -frames:v 20 "
+             "-f rawvideo -pix_fmt yuv420p " +
+             (dir / "camera.raw")));
+  const VideoOptions raw = {.raw_format = "yuv420p", .width = 320, .height = 192};
+  const std::string from_raw =
+      "-f rawvideo -pix_fmt yuv420p -s 320x192 -r 25 -i " + (dir / "camera.raw") + " ";
+  std::filesystem::create_directory(dir / "images");
+  ASSERT_TRUE(Ffmpeg(from_raw + (dir / "images/%03d.png")));
+  ASSERT_TRUE(Ffmpeg(from_raw + "-c:v ffv1 " + (dir / "lossless.mkv")));
+  ASSERT_TRUE(Ffmpeg(from_raw + "-c:v mjpeg -q:v 3 " + (dir / "webcam.avi")));
+
+  const Activity pipe = Play(dir / "camera.raw", raw);
+  EXPECT_GT(pipe.noise, 1.5);
+  const std::array<Activity, 4> all = {pipe, Play(dir / "images"), Play(dir / "lossless.mkv"),
+                                       Play(dir / "webcam.avi")};
+  for (const Activity& activity : all) {
+    EXPECT_EQ(activity.frames, 20);
+    EXPECT_EQ(activity.intra, 0);  // none of them has I-frames between others
+    EXPECT_LT(activity.other, 0.02);
+  }
+  EXPECT_GT(all[1].noise, pipe.noise);  // luma of limited range
+  EXPECT_GT(all[3].noise, 0.5 * pipe.noise);
+  EXPECT_EQ(all[2].noise, pipe.noise);
 }
 
 }  // namespace
