@@ -50,6 +50,10 @@ struct RunArguments {
   double conf = -1;     // below 0: the preset's
   double iou = -1;      // below 0: the preset's
   int64_t frames = -1;  // below 0: all
+  // Of VideoOptions; of raw video and cameras.
+  std::string raw_format;
+  std::string size;  // "WIDTHxHEIGHT"; empty: the input's own
+  double fps = 0;
 };
 
 struct VerifyArguments {

@@ -101,6 +101,14 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--frames", arguments.frames, "Stop after so many frames")
       ->check(CLI::Range(int64_t{1}, kMostFrames));
+  command.add_option("--raw", arguments.raw_format,
+                     "INPUT has no header: FFmpeg's name of its pixel format, such as yuv420p");
+  command.add_option("--size", arguments.size, "Of raw video; of a camera: the size to ask for")
+      ->type_name("WIDTHxHEIGHT");
+  command
+      .add_option("--fps", arguments.fps,
+                  "Of raw video and images; of a camera: the rate to ask for")
+      ->check(CLI::Range(0.001, 1e6));
   command.callback([&] { action = [&] { return Run(arguments); }; });
 }
 

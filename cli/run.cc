@@ -205,6 +205,23 @@ Status CheckArguments(const RunArguments& arguments) {
   return {};
 }
 
+Result<VideoOptions> SourceOptions(const RunArguments& arguments) {
+  VideoOptions options;
+  options.stop = &Interrupted();
+  options.raw_format = arguments.raw_format;
+  options.fps = arguments.fps;
+  if (arguments.size.empty()) return options;
+  int end = 0;
+  const bool read =
+      std::sscanf(arguments.size.c_str(), "%5dx%5d%n", &options.width, &options.height, &end) == 2;
+  if (!read || static_cast<size_t>(end) != arguments.size.size() || options.width < 1 ||
+      options.height < 1) {
+    return Error{ErrorCode::kUsage,
+                 "--size " + arguments.size + ": is no size; write WIDTHxHEIGHT, as 640x480"};
+  }
+  return options;
+}
+
 }  // namespace
 
 Status Run(const RunArguments& arguments) {
@@ -217,9 +234,9 @@ Status Run(const RunArguments& arguments) {
   if (arguments.iou >= 0) model->preset.iou = static_cast<float>(arguments.iou);
   auto pipeline = Pipeline::Create(*model, *policy, ThreadCount(arguments.model));
   if (!pipeline.ok()) return pipeline.error();
-  VideoOptions options;
-  options.stop = &Interrupted();
-  auto source = VideoSource::Open(arguments.input, options);
+  const auto options = SourceOptions(arguments);
+  if (!options.ok()) return options.error();
+  auto source = VideoSource::Open(arguments.input, *options);
   if (!source.ok()) return source.error();
 
   Runner runner(arguments, std::move(*model), std::move(*source), std::move(*pipeline));

@@ -117,9 +117,14 @@ struct BlockMap {
 
 struct ChangeOptions {
   /// Levels of 255. At 0 a block has changed if any of its samples differs. Above, if in a 4x4
-  /// sub-block of a component (luma and chroma each at its own resolution) the mean absolute
-  /// difference exceeds it.
+  /// sub-block of a component (luma and chroma each at its own resolution) the mean difference
+  /// exceeds it, or the mean absolute difference one and a half of it.
   float tolerance = 0;
+  /// A tolerance above 0 rises up to here with the noise of the source, measured for each
+  /// component (white noise of sigma 8 needs 11 levels), and for a few frames where the codec's
+  /// I-frames differ from the frames before by more than noise. Not above `tolerance`: it never
+  /// rises.
+  float max_tolerance = 12;
 };
 
 /// Compares each frame, block by block, with the picture held. A changed block is copied into it,
@@ -142,6 +147,9 @@ class ChangeDetector {
   /// Update().
   const FrameView& held() const;
   const BlockMap& changed() const;
+  /// Standard deviation of the noise of a sample of luma, or of the noisiest of R, G and B, in
+  /// levels; 0 where it is not measured. Noise that a codec has smeared or removed counts less.
+  float noise() const;
 
  private:
   class Impl;

@@ -3,8 +3,10 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 
 #include "deltacnn/video.h"
+#include "video/noise.h"
 #include "video/pixel_format.h"
 
 namespace deltacnn {
@@ -13,6 +15,15 @@ namespace {
 constexpr int kBlock = BlockMap::kBlock;
 constexpr int kSubBlock = 4;
 constexpr int kRowAlignment = 64;
+
+// The constants of the rule were compared with others in docs/change_detection.md.
+constexpr float kNoiseFactor = 3.9F;  // deviations of a sub-block's mean
+constexpr int kNoiseRows = 4;         // noise is measured in one row of blocks of so many
+// An I-frame moves every block a little, mostly by less than the tolerance. Where it moves them
+// farther, the limit follows, and comes down over some frames: what has moved too far is taken over
+// bit by bit.
+constexpr float kPopFactor = 9.5F;
+constexpr int kPopFrames = 4;
 
 int RoundUp(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -38,10 +49,28 @@ void AccumulateDifference(const uint8_t* __restrict a, const uint8_t* __restrict
   for (; i < bytes; ++i) differ[i] |= a[i] ^ b[i];
 }
 
-// Whether, in one of the 4x4 sub-blocks and one of the interleaved components, the mean absolute
-// difference exceeds the tolerance. kBytes: of a row of a whole block.
+// For each interleaved component of a plane, in levels.
+using Limits = std::array<float, 4>;
+
+// Noise averages out of the signed mean of a sub-block, but so does texture that moves: the mean
+// absolute difference, which noise fills to 3.2 of its mean's deviations, has a limit of its own.
+constexpr float kTextureFactor = 1.5F;
+
+int SignedSum(const PlaneBlock& block, int top, int left, int rows, int columns, int step) {
+  int sum = 0;
+  for (int y = top; y < top + rows; ++y) {
+    const uint8_t* a = block.frame + y * block.frame_stride + left;
+    const uint8_t* b = block.held + y * block.held_stride + left;
+    for (int x = 0; x < columns * step; x += step) sum += a[x] - b[x];
+  }
+  return sum;
+}
+
+// Whether, in one of the 4x4 sub-blocks and one of the interleaved components, the mean difference
+// exceeds the limit, or the mean absolute difference the limit for texture. kBytes: of a row of a
+// whole block.
 template <int kStep, int kBytes>
-bool MeanExceeds(const PlaneBlock& block, float tolerance) {
+bool MeanExceeds(const PlaneBlock& block, const Limits& limits) {
   PlaneBlock whole = block;
   // A block cut by the picture's edge is completed with equal samples, which add nothing.
   std::array<uint8_t, kBlock * kBytes> frame_copy;
@@ -65,28 +94,54 @@ bool MeanExceeds(const PlaneBlock& block, float tolerance) {
     }
     for (int left = 0; left < block.bytes; left += kSubBlock * kStep) {
       const int columns = std::min(kSubBlock, (block.bytes - left) / kStep);
-      const float limit = tolerance * static_cast<float>(rows * columns);
       for (int c = 0; c < kStep; ++c) {
+        const float limit = limits[c] * static_cast<float>(rows * columns);
         int sum = 0;
         for (int x = 0; x < kSubBlock; ++x) sum += sums[left + x * kStep + c];
-        if (static_cast<float>(sum) > limit) return true;
+        if (static_cast<float>(sum) <= limit) continue;  // the signed sum is not larger
+        if (static_cast<float>(sum) > kTextureFactor * limit) return true;
+        const int difference = SignedSum(whole, top, left + c, rows, columns, kStep);
+        if (static_cast<float>(std::abs(difference)) > limit) return true;
       }
     }
   }
   return false;
 }
 
-bool MeanExceeds(const ComponentLayout& plane, const PlaneBlock& block, float tolerance) {
+bool MeanExceeds(const ComponentLayout& plane, const PlaneBlock& block, const Limits& limits) {
   switch (plane.step) {
     case 1:
-      return plane.shift_x == 0 ? MeanExceeds<1, kBlock>(block, tolerance)
-                                : MeanExceeds<1, kBlock / 2>(block, tolerance);
+      return plane.shift_x == 0 ? MeanExceeds<1, kBlock>(block, limits)
+                                : MeanExceeds<1, kBlock / 2>(block, limits);
     case 2:
-      return MeanExceeds<2, kBlock>(block, tolerance);
+      return MeanExceeds<2, kBlock>(block, limits);
     case 3:
-      return MeanExceeds<3, 3 * kBlock>(block, tolerance);
+      return MeanExceeds<3, 3 * kBlock>(block, limits);
     default:
-      return MeanExceeds<4, 4 * kBlock>(block, tolerance);
+      return MeanExceeds<4, 4 * kBlock>(block, limits);
+  }
+}
+
+// Sums of the differences in each column of four rows.
+void SumColumns(const uint8_t* a, ptrdiff_t a_stride, const uint8_t* b, ptrdiff_t b_stride,
+                std::span<int16_t> sums) {
+  constexpr int kChunk = 16;
+  const int bytes = static_cast<int>(sums.size());
+  int i = 0;
+  for (; i + kChunk <= bytes; i += kChunk) {
+    std::array<int16_t, kChunk> chunk{};
+    for (int y = 0; y < kSubBlock; ++y) {
+      const uint8_t* a_row = a + y * a_stride + i;
+      const uint8_t* b_row = b + y * b_stride + i;
+      for (int j = 0; j < kChunk; ++j) chunk[j] += static_cast<int16_t>(a_row[j] - b_row[j]);
+    }
+    std::memcpy(&sums[i], chunk.data(), sizeof(chunk));
+  }
+  for (; i < bytes; ++i) {
+    sums[i] = 0;
+    for (int y = 0; y < kSubBlock; ++y) {
+      sums[i] += static_cast<int16_t>(a[y * a_stride + i] - b[y * b_stride + i]);
+    }
   }
 }
 
@@ -113,6 +168,7 @@ class ChangeDetector::Impl {
   explicit Impl(const ChangeOptions& options) : options_(options) {}
 
   Status Update(const FrameView& frame);
+  float noise() const;
 
   FrameView held;
   BlockMap changed;
@@ -128,9 +184,15 @@ class ChangeDetector::Impl {
     int block_bytes = 0;  // of a row of a whole block
     int block_height = 0;
     uint8_t* differ = nullptr;  // for each byte of a row of blocks, the bits that differ in any row
+    // Of each interleaved component:
+    std::array<NoiseMeter, 4> noise;
+    std::array<NoiseMeter, 4> pops;  // of I-frames
+    Limits limits{};
   };
 
   void HoldAll(const FrameView& frame);
+  void SetLimits(const FrameView& frame);
+  void MeasureNoise(const FrameView& frame, int plane, std::array<NoiseMeter, 4>& meters);
   void MarkDiffering(const FrameView& frame, int row);
   bool BlockChanged(const FrameView& frame, int row, int column) const;
   void CopyBlock(const FrameView& frame, int row, int column);
@@ -140,6 +202,8 @@ class ChangeDetector::Impl {
   std::vector<Plane> planes_;
   std::vector<uint8_t> pixels_;
   std::vector<uint8_t> differ_;
+  std::vector<int16_t> column_sums_;
+  int since_intra_ = kPopFrames;
 };
 
 Status ChangeDetector::Impl::Update(const FrameView& frame) {
@@ -150,6 +214,7 @@ Status ChangeDetector::Impl::Update(const FrameView& frame) {
   } else {
     changed.count = 0;
     std::ranges::fill(changed.bits, 0);
+    SetLimits(frame);
     for (int row = 0; row < changed.rows; ++row) {
       MarkDiffering(frame, row);
       for (int column = 0; column < changed.columns; ++column) {
@@ -198,6 +263,8 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
   }
   pixels_.resize(pixel_bytes);
   differ_.resize(differ_bytes);
+  column_sums_.resize(std::ranges::max(planes_, {}, &Plane::row_bytes).row_bytes);
+  since_intra_ = kPopFrames;
   uint8_t* pixels = pixels_.data();
   uint8_t* differ = differ_.data();
   for (size_t p = 0; p < planes_.size(); ++p) {
@@ -211,6 +278,53 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
                   plane.row_bytes);
     }
   }
+}
+
+// What the tolerance is in this frame.
+void ChangeDetector::Impl::SetLimits(const FrameView& frame) {
+  for (Plane& plane : planes_) plane.limits.fill(options_.tolerance);
+  if (!(options_.tolerance > 0) || options_.max_tolerance <= options_.tolerance) return;
+  // Where all frames are I-frames, as in MJPEG and images, none of them differs from the others.
+  const bool intra = frame.type == FrameType::kI && held.type != FrameType::kI;
+  since_intra_ = intra ? 0 : std::min(since_intra_ + 1, kPopFrames);
+  const float share = 1 - static_cast<float>(since_intra_) / kPopFrames;
+  for (size_t p = 0; p < planes_.size(); ++p) {
+    Plane& plane = planes_[p];
+    MeasureNoise(frame, static_cast<int>(p), intra ? plane.pops : plane.noise);
+    for (int c = 0; c < plane.layout.step; ++c) {
+      const auto at_most = [&](float level) { return std::min(level, options_.max_tolerance); };
+      const float noise = at_most(kNoiseFactor * plane.noise[c].mean_deviation());
+      const float pop = at_most(kPopFactor * plane.pops[c].mean_deviation());
+      float& limit = plane.limits[c];
+      limit = std::max(limit, noise);
+      limit += share * std::max(0.0F, pop - limit);
+    }
+  }
+}
+
+// A share of the rows is enough, others in every frame.
+void ChangeDetector::Impl::MeasureNoise(const FrameView& frame, int plane_index,
+                                        std::array<NoiseMeter, 4>& meters) {
+  const Plane& plane = planes_[plane_index];
+  const std::span sums(column_sums_.data(), plane.row_bytes);
+  const int first = static_cast<int>(changed.sequence % kNoiseRows) * plane.block_height;
+  for (int row = first; row < plane.height; row += kNoiseRows * plane.block_height) {
+    const int bottom = std::min(row + plane.block_height, plane.height);
+    for (int top = row; top + kSubBlock <= bottom; top += kSubBlock) {
+      SumColumns(frame.planes[plane_index] + top * frame.strides[plane_index],
+                 frame.strides[plane_index], plane.data + top * plane.stride, plane.stride, sums);
+      for (int c = 0; c < plane.layout.step; ++c) {
+        meters[c].Add(sums.subspan(c), plane.layout.step);
+      }
+    }
+  }
+  for (int c = 0; c < plane.layout.step; ++c) meters[c].EndFrame();
+}
+
+float ChangeDetector::Impl::noise() const {
+  if (planes_.empty()) return 0;
+  const std::array<NoiseMeter, 4>& meters = planes_[0].noise;
+  return std::ranges::max(meters, {}, &NoiseMeter::sigma).sigma();
 }
 
 // The cheap question, for a whole row of blocks: which bytes differ at all?
@@ -246,7 +360,7 @@ bool ChangeDetector::Impl::BlockChanged(const FrameView& frame, int row, int col
     if (!AnySet(plane.differ + column * plane.block_bytes, plane.block_bytes)) continue;
     if (!(options_.tolerance > 0)) return true;
     const PlaneBlock block = BlockOf(frame, static_cast<int>(p), row, column);
-    if (MeanExceeds(plane.layout, block, options_.tolerance)) return true;
+    if (MeanExceeds(plane.layout, block, plane.limits)) return true;
   }
   return false;
 }
@@ -271,5 +385,6 @@ Status ChangeDetector::Update(const FrameView& frame) { return impl_->Update(fra
 void ChangeDetector::Reset() { impl_->held = FrameView(); }
 const FrameView& ChangeDetector::held() const { return impl_->held; }
 const BlockMap& ChangeDetector::changed() const { return impl_->changed; }
+float ChangeDetector::noise() const { return impl_->noise(); }
 
 }  // namespace deltacnn

@@ -100,6 +100,23 @@ def test_run_takes_images_and_standard_input(detector: Path, clip: Path, tmp_pat
     assert len(answers(out)) == 30
 
 
+def test_run_takes_raw_video(detector: Path, clip: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "clip.raw"
+    support.ffmpeg("-i", clip, "-f", "rawvideo", "-pix_fmt", "yuv420p", raw)
+    options = ["--raw", "yuv420p", "--size", "96x80", "--fps", 10, "--jsonl", "-"]
+    expected = answers(call("run", detector, clip, "--jsonl", "-").good().out)
+    assert answers(call("run", detector, raw, *options).good().out) == expected
+    out = call("run", detector, "-", *options, stdin=raw.read_bytes()).good().out
+    assert answers(out) == expected
+
+
+@pytest.mark.parametrize("size", ["96", "96x", "0x80", "96x80x3", "axb"])
+def test_run_refuses_what_is_no_size(detector: Path, clip: Path, size: str) -> None:
+    outcome = call("run", detector, clip, "--raw", "yuv420p", "--size", size)
+    assert outcome.code == 2
+    assert size in outcome.err
+
+
 def test_a_change_of_size_starts_afresh(detector: Path, clip: Path, tmp_path: Path) -> None:
     support.ffmpeg("-i", clip, "-frames:v", "3", tmp_path / "a%02d.png")
     support.ffmpeg("-i", clip, "-vf", "scale=128:96", "-frames:v", "3", tmp_path / "b%02d.png")
