@@ -120,8 +120,8 @@ std::string Key(const char* colour, const char* label) {
 
 std::vector<double> Values(const std::vector<FrameRecord>& records,
                            double (*value)(const FrameRecord&)) {
-  std::vector<double> values;
-  for (const FrameRecord& record : records) values.push_back(value(record));
+  std::vector<double> values(records.size());
+  std::ranges::transform(records, values.begin(), value);
   return values;
 }
 

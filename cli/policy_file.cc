@@ -70,7 +70,9 @@ Result<RunPolicy> ReadPolicy(const std::string& path) {
   if (!json.is_object() || !json.contains(kVersionKey))
     return fail("is no policy file; 'deltacnn tune' writes one");
   RunPolicy policy{.name = path};
-  for (const auto& [key, field] : json.items()) {
+  for (const auto& item : json.items()) {
+    const std::string& key = item.key();
+    const Json& field = item.value();
     bool known = false;
     std::string wrong;
     ForEachNumber(policy, [&](const char* name, auto& number, double least, double most) {
@@ -79,7 +81,7 @@ Result<RunPolicy> ReadPolicy(const std::string& path) {
       wrong = SetNumber(field, number, least, most);
     });
     if (!known) wrong = CheckNote(key, field);
-    if (!wrong.empty()) return fail("\"" + key + "\" " + wrong);
+    if (!wrong.empty()) return fail(fmt::format("\"{}\" {}", key, wrong));
   }
   if (json.contains("model")) policy.tuned_for = json["model"].get<std::string>();
   return policy;

@@ -26,19 +26,19 @@ constexpr uint64_t kMostClipBytes = uint64_t{1} << 30;
 /// A number of a policy, and the values to try: each saves more and keeps less than the one before.
 struct Knob {
   const char* name;
-  std::array<double, 4> values;
+  std::array<double, 5> values;
   void (*set)(RunPolicy& policy, double value);
 };
 
 constexpr std::array<Knob, 3> kKnobs = {{
     {"tolerance",
-     {2, 4, 6, 10},
+     {1, 2, 4, 6, 10},
      [](RunPolicy& policy, double value) { policy.tolerance = static_cast<float>(value); }},
     {"reach",
-     {-1, 2, 1, 0},
+     {-1, 4, 2, 1, 0},
      [](RunPolicy& policy, double value) { policy.layers.reach = static_cast<int>(value); }},
     {"cutoff",
-     {0.01, 0.03, 0.08, 0.15},
+     {0.003, 0.01, 0.03, 0.08, 0.15},
      [](RunPolicy& policy, double value) { policy.layers.cutoff = static_cast<float>(value); }},
 }};
 
@@ -127,9 +127,9 @@ Status Tuner::Search() {
 
 void Tuner::Print() const {
   Table table;
-  std::vector<std::string> head;
-  for (const Knob& knob : kKnobs) head.emplace_back(knob.name);
-  for (const char* column : {"work", "agreement", "held out", "result"}) head.emplace_back(column);
+  std::vector<std::string> head = {"work", "agreement", "held out", "result"};
+  head.insert(head.begin(), kKnobs.size(), "");
+  std::ranges::transform(kKnobs, head.begin(), &Knob::name);
   table.Add(std::move(head));
   for (size_t i = 0; i < finalists_.size(); ++i) {
     const auto& [choice, trial] = finalists_[i];
