@@ -24,6 +24,7 @@ struct PolicyArguments {
   // Of deltacnn::Policy; unset: the policy's own.
   std::optional<int> reach;
   std::optional<float> cutoff;
+  std::optional<float> strong;
   std::optional<int> refresh;
 };
 

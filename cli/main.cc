@@ -58,8 +58,13 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
                   "Cells from a changed pixel that a layer may update; -1: no limit")
       ->check(CLI::Range(-1, 1000));
   command
-      .add_option("--cutoff", policy.cutoff,
-                  "Change of a layer's pixel that is ignored, as a share of the layer's own size")
+      .add_option(
+          "--cutoff", policy.cutoff,
+          "Change of a layer's pixel that is ignored, as a share of what the layer varies by")
+      ->check(CLI::Range(0.0, 1.0));
+  command
+      .add_option("--strong", policy.strong,
+                  "Change of a layer's pixel from which on it spreads as far as --reach says")
       ->check(CLI::Range(0.0, 1.0));
   command
       .add_option("--refresh", policy.refresh,

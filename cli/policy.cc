@@ -11,8 +11,8 @@ namespace {
 // What these keep and cost on real clips is measured in docs/accuracy.md; FastestDet needs more
 // reach.
 constexpr float kTolerance = 6;
-constexpr Policy kBalanced{.reach = 1, .cutoff = 0.02f, .refresh = 32};
-constexpr Policy kFast{.reach = 1, .cutoff = 0.05f, .refresh = 32};
+constexpr Policy kBalanced{.reach = 4, .cutoff = 0.10f, .strong = 0.20f, .refresh = 32};
+constexpr Policy kFast{.reach = 4, .cutoff = 0.15f, .strong = 0.30f, .refresh = 32};
 
 }  // namespace
 
@@ -31,8 +31,10 @@ std::string RunPolicy::GivesUp() const {
   }
   if (layers.reach >= 0) {
     text +=
-        fmt::format("{}effects farther than {} cells for up to {} frames",
-                    tolerance > 0 || layers.cutoff > 0 ? ", " : "", layers.reach, layers.refresh);
+        fmt::format("{}for up to {} frames effects farther than {} cells",
+                    tolerance > 0 || layers.cutoff > 0 ? ", " : "", layers.refresh, layers.reach);
+    if (layers.strong > layers.cutoff && layers.cutoff > 0)
+      text += fmt::format(" and those below {:g} % on cells beside a change", 100 * layers.strong);
   }
   return text + "; 'verify' measures it";
 }
@@ -57,15 +59,17 @@ Result<RunPolicy> FindPolicy(const PolicyArguments& arguments) {
                  "--policy " + policy.name + ": neither exact, balanced or fast nor a file"};
   }
   const bool loosened = arguments.tolerance > 0 || arguments.reach.value_or(-1) >= 0 ||
-                        arguments.cutoff.value_or(0) > 0;
+                        arguments.cutoff.value_or(0) > 0 || arguments.strong.value_or(0) > 0;
   if (policy.name == "exact" && loosened) {
     return Error{
         ErrorCode::kUsage,
-        "--policy exact gives up nothing: it contradicts --tolerance, --reach and --cutoff"};
+        "--policy exact gives up nothing: it contradicts --tolerance, --reach, --cutoff and "
+        "--strong"};
   }
   if (arguments.tolerance >= 0) policy.tolerance = static_cast<float>(arguments.tolerance);
   policy.layers.reach = arguments.reach.value_or(policy.layers.reach);
   policy.layers.cutoff = arguments.cutoff.value_or(policy.layers.cutoff);
+  policy.layers.strong = arguments.strong.value_or(policy.layers.strong);
   policy.layers.refresh = arguments.refresh.value_or(policy.layers.refresh);
   return policy;
 }

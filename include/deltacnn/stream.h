@@ -21,12 +21,17 @@ struct Policy {
   /// of their own from one that does. Negative: no limit. Takes effect for models with one image
   /// input.
   int reach = -1;
-  /// A pixel of a layer keeps its stored values unless the root mean square of their change over
-  /// the channels exceeds this share of the layer's own (0.02: 2 %). 0: every changed bit counts.
-  /// The last layers, behind which there is nothing to save, always store every change.
+  /// A pixel of a layer keeps its stored values unless the root mean square over the channels of
+  /// their change, each channel in units of its own standard deviation over the picture, exceeds
+  /// this (0.1: a tenth of what the layer varies by). 0: every changed bit counts, as it does in
+  /// the last layers, behind which there is nothing to save.
   float cutoff = 0;
-  /// What `reach` has left out is caught up with in one band of the picture at a time, once around
-  /// in this many steps. At least 1; of no effect without `reach`.
+  /// Only changes above this, in the units of `cutoff`, spread as far as `reach` says; weaker ones
+  /// update the cells that overlap a changed input pixel and no others. 0..1; of no effect unless
+  /// larger than a `cutoff` above 0, and with a `reach`.
+  float strong = 0;
+  /// What `reach` and `strong` have left out is caught up with in one band of the picture at a
+  /// time, once around in this many steps. At least 1; of no effect without `reach`.
   int refresh = 32;
 };
 

@@ -9,6 +9,7 @@
 #include "core/plan.h"
 #include "core/reach.h"
 #include "core/spans.h"
+#include "core/strength.h"
 #include "core/threads.h"
 
 namespace deltacnn {
@@ -27,7 +28,10 @@ size_t Align(size_t size) {
 
 struct Stream::State {
   State(std::shared_ptr<const Plan> plan_, const StreamOptions& options)
-      : plan(std::move(plan_)), pool(options.threads), policy(options.policy), reach(p(), policy) {}
+      : plan(std::move(plan_)),
+        pool(options.threads),
+        reach(p(), options.policy),
+        strength(p(), options.policy) {}
 
   const PlanState& p() const { return plan->state(); }
   MaskView Mask(int index) const {
@@ -36,8 +40,15 @@ struct Stream::State {
             p().mask_grids[static_cast<size_t>(index)]};
   }
 
+  /// The part of a mask that strong changes made.
+  MaskView StrongMask(int index) const {
+    if (index < 0 || !reach.judges()) return {};
+    return {strong_words.data() + mask_offset[static_cast<size_t>(index)],
+            p().mask_grids[static_cast<size_t>(index)]};
+  }
+
   bool Allocate();
-  void MeasureScale(size_t index);
+  MaskView FindAffected(size_t index, const MaskView& out);
   void RunStep(size_t index);
   void Compute(const PlanStep& step, size_t index, const MaskView& affected);
   Status RunDynamic();
@@ -47,12 +58,11 @@ struct Stream::State {
 
   std::shared_ptr<const Plan> plan;
   ThreadPool pool;
-  Policy policy;
   Reach reach;
-  std::vector<float> cutoff;  // mean square, by step; from the last dense step
+  Strength strength;
   Bytes memory;
   std::vector<std::byte*> buffers;
-  mutable std::vector<uint64_t> mask_words;
+  mutable std::vector<uint64_t> mask_words, strong_words;
   std::vector<size_t> mask_offset;
   std::vector<int64_t> mask_count;  // set bits of every mask
   SpanList list;
@@ -88,6 +98,7 @@ bool Stream::State::Allocate() {
     words += grid.words();
   }
   mask_words.assign(words, 0);
+  if (reach.judges()) strong_words.assign(words, 0);
   mask_count.assign(plan_state.mask_grids.size(), 0);
   size_t pixels = 0;
   size_t most_inputs = 0;
@@ -101,7 +112,6 @@ bool Stream::State::Allocate() {
   scratch_stride = Align(plan_state.scratch_bytes + 1);
   scratch = AllocateZeroed(scratch_stride * static_cast<size_t>(pool.threads()));
   work.assign(plan_state.steps.size(), {});
-  cutoff.assign(plan_state.steps.size(), 0.0f);
   return scratch != nullptr;
 }
 
@@ -118,6 +128,7 @@ void Stream::State::RunStep(size_t index) {
     if (out.words != nullptr && mask_count[out_index] > 0) {
       out.Clear();
       mask_count[out_index] = 0;
+      if (reach.judges()) StrongMask(step.output_mask).Clear();
     }
     return;
   }
@@ -127,15 +138,7 @@ void Stream::State::RunStep(size_t index) {
     if (dense) in.Fill();
     return Compute(step, index, in);
   }
-  if (dense) {
-    out.Fill();
-  } else {
-    step_masks.clear();
-    for (const int mask : step.input_masks) step_masks.push_back(Mask(mask));
-    out.Clear();
-    step.kernel->Affected(step_masks, out);
-    if (reach.enabled()) reach.Limit(index, out);
-  }
+  const MaskView strong = FindAffected(index, out);
   if (!step.kernel->computes()) {
     mask_count[out_index] = out.Count();
     return;
@@ -146,36 +149,41 @@ void Stream::State::RunStep(size_t index) {
   if (!dense) {
     for (const Span& span : computed) {
       for (int k = 0; k < span.count; ++k) {
-        if (changed[span.first + static_cast<size_t>(k)] != 0) continue;
+        const uint8_t flags = changed[span.first + static_cast<size_t>(k)];
+        if ((flags & kStrong) != 0 && strong.words != nullptr)
+          strong.Set(strong.grid.Bit(span.row, span.col + k));
+        if (flags != 0) continue;
         out.row(span.row)[(span.col + k) / 64] &= ~(uint64_t{1} << ((span.col + k) % 64));
         --changes;
       }
     }
+    if (strong.words != nullptr) strong.And(out);
   }
   mask_count[out_index] = changes;
   work[index].changed = changes;
-  if (dense && policy.cutoff > 0 && step.kernel->takes_cutoff() && step.feeds_macs)
-    MeasureScale(index);
+  if (dense) strength.Measure(p(), index, buffers.data());
 }
 
-/// The mean square of a layer's values, over a part of its pixels, gives the size of what to
-/// ignore.
-void Stream::State::MeasureScale(size_t index) {
+/// Fills `out` with the pixels that the step has to compute. Returns its strong part, if that is
+/// kept: of a step that judges its changes itself it is still empty.
+MaskView Stream::State::FindAffected(size_t index, const MaskView& out) {
   const PlanStep& step = p().steps[index];
-  const Placement& value = p().placements[static_cast<size_t>(step.value)];
-  constexpr int kSampled = 1000;
-  const int64_t every = std::max<int64_t>(value.grid.pixels() / kSampled, 1);
-  double sum = 0;
-  int64_t count = 0;
-  for (int64_t pixel = 0; pixel < value.grid.pixels(); pixel += every) {
-    const auto* data = reinterpret_cast<const float*>(buffers[static_cast<size_t>(value.buffer)]) +
-                       value.Offset(static_cast<int>(pixel / value.grid.cols),
-                                    static_cast<int>(pixel % value.grid.cols));
-    for (int64_t c = 0; c < value.channels; ++c) sum += double{data[c]} * data[c];
-    count += value.channels;
+  const MaskView strong = StrongMask(step.output_mask);
+  if (dense) {
+    out.Fill();
+    return strong;
   }
-  const double mean = count == 0 ? 0 : sum / static_cast<double>(count);
-  cutoff[index] = static_cast<float>(mean * policy.cutoff * policy.cutoff);
+  const auto affected = [&](const auto& mask_of, const MaskView& result) {
+    step_masks.clear();
+    for (const int mask : step.input_masks) step_masks.push_back(mask_of(mask));
+    result.Clear();
+    step.kernel->Affected(step_masks, result);
+  };
+  affected([&](int mask) { return Mask(mask); }, out);
+  if (strong.words != nullptr) affected([&](int mask) { return StrongMask(mask); }, strong);
+  if (reach.enabled()) reach.Limit(index, out, strong);
+  if (strong.words != nullptr && strength.limits(index).cutoff > 0) strong.Clear();
+  return strong;
 }
 
 void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& affected) {
@@ -198,7 +206,7 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
                     .buffers = buffers.data(),
                     .scratch = scratch.get() + static_cast<size_t>(thread) * scratch_stride,
                     .changed = changed.data(),
-                    .cutoff = dense ? 0.0f : cutoff[index]});
+                    .limits = dense ? ChangeLimits{} : strength.limits(index)});
   };
   if (parallel) {
     pool.Run(list.chunks(), run);
@@ -246,8 +254,10 @@ Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOpti
     return Error{ErrorCode::kUsage,
                  "threads: " + std::to_string(options.threads) + " is not in 1..1024"};
   const Policy& policy = options.policy;
-  if (!(policy.cutoff >= 0 && policy.cutoff <= 1) || policy.refresh < 1) {
-    return Error{ErrorCode::kUsage, "policy: cutoff must lie in 0..1 and refresh be at least 1"};
+  if (!(policy.cutoff >= 0 && policy.cutoff <= 1) || !(policy.strong >= 0 && policy.strong <= 1) ||
+      policy.refresh < 1) {
+    return Error{ErrorCode::kUsage,
+                 "policy: cutoff and strong must lie in 0..1 and refresh be at least 1"};
   }
   auto state = std::make_unique<State>(std::move(plan), options);
   if (!state->Allocate()) {
@@ -341,8 +351,11 @@ Result<StepReport> Stream::Step() {
   report.input_changed =
       pixels == 0 ? 0 : static_cast<double>(changed) / static_cast<double>(pixels);
   if (s.reach.enabled()) {
+    const MaskView input = s.Mask(plan.inputs[0].mask);
+    if (s.reach.judges())
+      std::copy_n(input.words, input.grid.words(), s.StrongMask(plan.inputs[0].mask).words);
     if (s.dense) s.reach.Forget();
-    s.reach.Begin(s.Mask(plan.inputs[0].mask));
+    s.reach.Begin(input);
   }
   int64_t macs = 0;
   for (size_t i = 0; i < plan.steps.size(); ++i) {

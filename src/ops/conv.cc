@@ -126,7 +126,7 @@ class GemmConv : public ConvBase {
     const size_t count = Windows(work, pixels);
     const size_t panel = kernels_.panel;
     // A cutoff judges whole pixels; without one every panel is finished while it is hot.
-    const bool whole = work.cutoff > 0;
+    const bool whole = work.limits.cutoff > 0;
     size_t channel = 0;
     for (const PackedWeights& group : groups_) {
       for (size_t p = 0; p < group.panels; ++p) {
@@ -192,7 +192,7 @@ class DepthwiseConv : public ConvBase {
     const auto channels = static_cast<size_t>(in_.channels);
     float* saved = block + kChunk * channels;
     const size_t count = Windows(work, pixels);
-    const bool whole = work.cutoff > 0;  // as in GemmConv
+    const bool whole = work.limits.cutoff > 0;  // as in GemmConv
     for (size_t c = 0; c < channels; c += kWidth) {
       const size_t width = std::min(kWidth, channels - c);
       const size_t pitch = whole ? channels : width;
