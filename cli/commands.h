@@ -51,6 +51,7 @@ struct RunArguments {
   double conf = -1;     // below 0: the preset's
   double iou = -1;      // below 0: the preset's
   int64_t frames = -1;  // below 0: all
+  double budget = 0;    // milliseconds of network a frame; 0: none
 };
 
 struct VerifyArguments {

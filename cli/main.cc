@@ -106,6 +106,10 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--frames", arguments.frames, "Stop after so many frames")
       ->check(CLI::Range(int64_t{1}, kMostFrames));
+  command
+      .add_option("--budget", arguments.budget,
+                  "Milliseconds of network a frame; what does not fit waits for later frames")
+      ->check(CLI::Range(0.001, 1e6));
   command.callback([&] { action = [&] { return Run(arguments); }; });
 }
 

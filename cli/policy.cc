@@ -20,7 +20,11 @@ bool RunPolicy::exact() const { return tolerance == 0 && layers.reach < 0 && lay
 
 std::string RunPolicy::GivesUp() const {
   std::string text = fmt::format("policy {} may give up ", name);
-  if (exact()) return text + "nothing: every answer is bit-identical to a dense run";
+  const std::string later =
+      budget_ms > 0
+          ? fmt::format("; what does not fit into {:g} ms waits for later frames", budget_ms)
+          : "";
+  if (exact()) return text + "nothing: every answer is bit-identical to a dense run" + later;
   if (tolerance > 0) {
     text += fmt::format("changes of the picture of up to {:g} levels of 255 (mean of 4x4 pixels)",
                         tolerance);
@@ -36,7 +40,7 @@ std::string RunPolicy::GivesUp() const {
     if (layers.strong > layers.cutoff && layers.cutoff > 0)
       text += fmt::format(" and those below {:g} % on cells beside a change", 100 * layers.strong);
   }
-  return text + "; 'verify' measures it";
+  return text + later + "; 'verify' measures it";
 }
 
 Result<RunPolicy> FindPolicy(const PolicyArguments& arguments) {

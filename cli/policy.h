@@ -12,8 +12,9 @@ namespace deltacnn::cli {
 /// What may be given up for speed between picture and answer.
 struct RunPolicy {
   std::string name;
-  float tolerance = 0;  // of the picture, levels of 255, as ChangeOptions
-  Policy layers = {};   // within the network
+  float tolerance = 0;   // of the picture, levels of 255, as ChangeOptions
+  Policy layers = {};    // within the network
+  double budget_ms = 0;  // as StreamOptions
 
   bool exact() const;
   /// One line for the user.

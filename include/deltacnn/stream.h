@@ -38,13 +38,20 @@ struct Policy {
 struct StreamOptions {
   int threads = 1;  // results do not depend on it
   Policy policy = {};
+  /// What a step after the first may take, in milliseconds; 0: as long as it needs. What does not
+  /// fit waits, in tiles of the input: the largest changes go first, but a tile that has waited for
+  /// 8 steps goes before all that have not, and every step takes up at least one. Until nothing
+  /// waits (StepReport::pending is 0) the outputs mix old and new; they then depend on the clock,
+  /// afterwards no more. Takes effect for models with one input.
+  double budget_ms = 0;
 };
 
 /// What a step did.
 struct StepReport {
   bool dense = false;        // every pixel was computed: the first step, or after Reset
   double macs_share = 0;     // multiply-adds done / multiply-adds of a dense step
-  double input_changed = 0;  // share of the input pixels that changed
+  double input_changed = 0;  // share of the input pixels that changed and were taken up
+  double pending = 0;        // share that changed and waits, under StreamOptions::budget_ms
 };
 
 /// What the last step did in one layer of the plan (same order as Plan::layers()).

@@ -1,9 +1,11 @@
 #include "deltacnn/stream.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <map>
 
+#include "core/budget.h"
 #include "core/evaluate.h"
 #include "core/memory.h"
 #include "core/plan.h"
@@ -31,7 +33,10 @@ struct Stream::State {
       : plan(std::move(plan_)),
         pool(options.threads),
         reach(p(), options.policy),
-        strength(p(), options.policy) {}
+        strength(p(), options.policy),
+        budget(
+            p().inputs.empty() ? Grid{} : p().mask_grids[static_cast<size_t>(p().inputs[0].mask)],
+            p().inputs.size() == 1 ? options.budget_ms : 0) {}
 
   const PlanState& p() const { return plan->state(); }
   MaskView Mask(int index) const {
@@ -60,6 +65,7 @@ struct Stream::State {
   ThreadPool pool;
   Reach reach;
   Strength strength;
+  Budget budget;
   Bytes memory;
   std::vector<std::byte*> buffers;
   mutable std::vector<uint64_t> mask_words, strong_words;
@@ -259,6 +265,7 @@ Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOpti
     return Error{ErrorCode::kUsage,
                  "policy: cutoff and strong must lie in 0..1 and refresh be at least 1"};
   }
+  if (!(options.budget_ms >= 0)) return Error{ErrorCode::kUsage, "budget_ms: must not be negative"};
   auto state = std::make_unique<State>(std::move(plan), options);
   if (!state->Allocate()) {
     return Error{ErrorCode::kLimit, "no memory for the " +
@@ -339,6 +346,8 @@ Result<StepReport> Stream::Step() {
   const PlanState& plan = s.p();
   StepReport report;
   report.dense = s.dense;
+  const auto start = std::chrono::steady_clock::now();
+  if (s.budget.enabled() && !s.dense) s.budget.Release(s.Mask(plan.inputs[0].mask));
   int64_t pixels = 0;
   int64_t changed = 0;
   for (const Port& port : plan.inputs) {
@@ -370,6 +379,11 @@ Result<StepReport> Stream::Step() {
   for (const Port& port : plan.inputs) {
     if (s.mask_count[static_cast<size_t>(port.mask)] > 0) s.Mask(port.mask).Clear();
     s.mask_count[static_cast<size_t>(port.mask)] = 0;
+  }
+  if (s.budget.enabled()) {
+    const std::chrono::duration<double, std::milli> ms = std::chrono::steady_clock::now() - start;
+    s.dense ? s.budget.TookDense(ms.count()) : s.budget.Took(ms.count());
+    report.pending = static_cast<double>(s.budget.pending()) / static_cast<double>(pixels);
   }
   s.dense = false;
   return report;
