@@ -36,6 +36,8 @@ Reach::Reach(const PlanState& plan, const Policy& policy)
   band_.resize(input.words());
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const PlanStep& step = plan.steps[i];
+    // Behind the last layers nothing is saved by leaving pixels out.
+    if (!step.feeds_macs && step.kernel->MacsPerPixel() == 0) continue;
     // Values that are pictures; a grid of one row or column is a pooled or a flattened one.
     if (step.output_mask < 0 || !step.kernel->computes() || step.output.size() != 4 ||
         step.grid.rows < 2 || step.grid.cols < 2) {

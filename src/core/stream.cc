@@ -174,7 +174,9 @@ void Stream::State::RunStep(size_t index) {
 /// kept: of a step that judges its changes itself it is still empty.
 MaskView Stream::State::FindAffected(size_t index, const MaskView& out) {
   const PlanStep& step = p().steps[index];
-  const MaskView strong = StrongMask(step.output_mask);
+  // Behind the last layers nobody asks.
+  const bool asked = step.feeds_macs || step.kernel->MacsPerPixel() > 0;
+  const MaskView strong = asked ? StrongMask(step.output_mask) : MaskView{};
   if (dense) {
     out.Fill();
     return strong;
