@@ -24,6 +24,7 @@ struct PolicyArguments {
   // Of deltacnn::Policy; unset: the policy's own.
   std::optional<int> reach;
   std::optional<float> cutoff;
+  std::optional<float> strong;
   std::optional<int> refresh;
 };
 
@@ -54,6 +55,7 @@ struct RunArguments {
   std::string raw_format;
   std::string size;  // "WIDTHxHEIGHT"; empty: the input's own
   double fps = 0;
+  double budget = 0;  // milliseconds of network a frame; 0: none
 };
 
 struct VerifyArguments {

@@ -35,10 +35,10 @@ struct Trial {
 /// Cuts a clip into equal stretches, even ones to tune on and odd ones held out, runs the model
 /// densely once and keeps what it said.
 ///
-/// The agreement of a policy is the lowest of the shares that Agreement has for the model (at IoU
-/// 0.5). Where there is no decoder, or hardly an object to judge by, it is at most 1 - deviation:
-/// the relative L2 distance of an output from the dense one, mean over the frames, of the worst
-/// output.
+/// The agreement of a policy is the lowest of the shares that Agreement has for the model, those at
+/// IoU 0.75 with half their loss. Where there is no decoder, or hardly an object to judge by, it is
+/// at most 1 - deviation: the relative L2 distance of an output from the dense one, mean over the
+/// frames, of the worst output.
 class Judge {
  public:
   static constexpr size_t kFewestFrames = 8;

@@ -58,8 +58,13 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
                   "Cells from a changed pixel that a layer may update; -1: no limit")
       ->check(CLI::Range(-1, 1000));
   command
-      .add_option("--cutoff", policy.cutoff,
-                  "Change of a layer's pixel that is ignored, as a share of the layer's own size")
+      .add_option(
+          "--cutoff", policy.cutoff,
+          "Change of a layer's pixel that is ignored, as a share of what the layer varies by")
+      ->check(CLI::Range(0.0, 1.0));
+  command
+      .add_option("--strong", policy.strong,
+                  "Change of a layer's pixel from which on it spreads as far as --reach says")
       ->check(CLI::Range(0.0, 1.0));
   command
       .add_option("--refresh", policy.refresh,
@@ -108,6 +113,10 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
   command
       .add_option("--fps", arguments.fps,
                   "Of raw video and images; of a camera: the rate to ask for")
+      ->check(CLI::Range(0.001, 1e6));
+  command
+      .add_option("--budget", arguments.budget,
+                  "Milliseconds of network a frame; what does not fit waits for later frames")
       ->check(CLI::Range(0.001, 1e6));
   command.callback([&] { action = [&] { return Run(arguments); }; });
 }

@@ -70,6 +70,7 @@ Result<Pipeline> Pipeline::Create(const VisionModel& model, const RunPolicy& pol
   StreamOptions options;
   options.threads = threads;
   options.policy = policy.layers;
+  options.budget_ms = policy.budget_ms;
   auto stream = Stream::Create(model.plan, options);
   if (!stream.ok()) return stream.error();
   Pipeline pipeline(model, policy, std::move(*stream));

@@ -10,8 +10,8 @@ namespace {
 // What these keep and cost on real clips is measured in docs/accuracy.md; FastestDet needs more
 // reach.
 constexpr float kTolerance = 6;
-constexpr Policy kBalanced{.reach = 1, .cutoff = 0.02f, .refresh = 32};
-constexpr Policy kFast{.reach = 1, .cutoff = 0.05f, .refresh = 32};
+constexpr Policy kBalanced{.reach = 4, .cutoff = 0.10f, .strong = 0.20f, .refresh = 32};
+constexpr Policy kFast{.reach = 4, .cutoff = 0.15f, .strong = 0.30f, .refresh = 32};
 
 }  // namespace
 
@@ -19,7 +19,11 @@ bool RunPolicy::exact() const { return tolerance == 0 && layers.reach < 0 && lay
 
 std::string RunPolicy::GivesUp() const {
   std::string text = fmt::format("policy {} may give up ", name);
-  if (exact()) return text + "nothing: every answer is bit-identical to a dense run";
+  const std::string later =
+      budget_ms > 0
+          ? fmt::format("; what does not fit into {:g} ms waits for later frames", budget_ms)
+          : "";
+  if (exact()) return text + "nothing: every answer is bit-identical to a dense run" + later;
   if (tolerance > 0) {
     text += fmt::format("changes of the picture of up to {:g} levels of 255 (mean of 4x4 pixels)",
                         tolerance);
@@ -30,11 +34,13 @@ std::string RunPolicy::GivesUp() const {
   }
   if (layers.reach >= 0) {
     text +=
-        fmt::format("{}effects farther than {} cells for up to {} frames",
-                    tolerance > 0 || layers.cutoff > 0 ? ", " : "", layers.reach, layers.refresh);
+        fmt::format("{}for up to {} frames effects farther than {} cells",
+                    tolerance > 0 || layers.cutoff > 0 ? ", " : "", layers.refresh, layers.reach);
+    if (layers.strong > layers.cutoff && layers.cutoff > 0)
+      text += fmt::format(" and those below {:g} % on cells beside a change", 100 * layers.strong);
   }
   if (!tuned_for.empty()) text += "; tuned for " + tuned_for;
-  return text + "; 'verify' measures it";
+  return text + later + "; 'verify' measures it";
 }
 
 Result<RunPolicy> FindPolicy(const PolicyArguments& arguments) {
@@ -52,15 +58,17 @@ Result<RunPolicy> FindPolicy(const PolicyArguments& arguments) {
     policy = std::move(*read);
   }
   const bool loosened = arguments.tolerance > 0 || arguments.reach.value_or(-1) >= 0 ||
-                        arguments.cutoff.value_or(0) > 0;
+                        arguments.cutoff.value_or(0) > 0 || arguments.strong.value_or(0) > 0;
   if (policy.name == "exact" && loosened) {
     return Error{
         ErrorCode::kUsage,
-        "--policy exact gives up nothing: it contradicts --tolerance, --reach and --cutoff"};
+        "--policy exact gives up nothing: it contradicts --tolerance, --reach, --cutoff and "
+        "--strong"};
   }
   if (arguments.tolerance >= 0) policy.tolerance = static_cast<float>(arguments.tolerance);
   policy.layers.reach = arguments.reach.value_or(policy.layers.reach);
   policy.layers.cutoff = arguments.cutoff.value_or(policy.layers.cutoff);
+  policy.layers.strong = arguments.strong.value_or(policy.layers.strong);
   policy.layers.refresh = arguments.refresh.value_or(policy.layers.refresh);
   return policy;
 }

@@ -16,6 +16,7 @@ struct RunPolicy {
   float tolerance = 0;         // of the picture, levels of 255, as ChangeOptions
   Policy layers = {};          // within the network
   std::string tuned_for = {};  // the model of the policy file; empty: none
+  double budget_ms = 0;        // as StreamOptions
 
   bool exact() const;
   /// One line for the user.
@@ -29,6 +30,7 @@ void ForEachNumber(AnyRunPolicy& policy, Visit&& visit) {
   visit("tolerance", policy.tolerance, 0, 255);
   visit("reach", policy.layers.reach, -1, 1000);
   visit("cutoff", policy.layers.cutoff, 0, 1);
+  visit("strong", policy.layers.strong, 0, 1);
   visit("refresh", policy.layers.refresh, 1, 100'000);
 }
 

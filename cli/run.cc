@@ -63,6 +63,7 @@ struct Totals {
   int64_t dense = 0;
   double work = 0;
   double changed = 0;
+  double pending = 0;
   double decode_ms = 0;
   double feed_ms = 0;
   double step_ms = 0;
@@ -170,6 +171,7 @@ void Runner::Count(const StepReport& report) {
   if (report.dense) ++totals_.dense;
   totals_.work += report.macs_share;
   totals_.changed += report.input_changed;
+  totals_.pending += report.pending;
   totals_.decode_ms += source_.stats().decode_ms;
   totals_.feed_ms += pipeline_.feed_ms();
   totals_.step_ms += pipeline_.step_ms();
@@ -185,6 +187,10 @@ void Runner::PrintSummary() const {
   fmt::print(stderr, "a frame: decode {:.2f} ms, preprocess {:.2f} ms, network {:.2f} ms\n",
              totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms),
              totals_.Mean(totals_.step_ms));
+  if (arguments_.budget > 0) {
+    fmt::print(stderr, "budget {:g} ms: {} of the input waited, on average\n", arguments_.budget,
+               FormatShare(totals_.Mean(totals_.pending)));
+  }
   const VideoStats& stats = source_.stats();
   if (stats.decode_errors > 0)
     fmt::print(stderr, "{} damaged packets or pictures were skipped\n", stats.decode_errors);
@@ -226,8 +232,9 @@ Result<VideoOptions> SourceOptions(const RunArguments& arguments) {
 
 Status Run(const RunArguments& arguments) {
   DELTACNN_RETURN_IF_ERROR(CheckArguments(arguments));
-  const auto policy = FindPolicy(arguments.policy);
+  auto policy = FindPolicy(arguments.policy);
   if (!policy.ok()) return policy.error();
+  policy->budget_ms = arguments.budget;
   auto model = LoadVisionModel(arguments.model, arguments.preset);
   if (!model.ok()) return model.error();
   if (arguments.conf >= 0) model->preset.conf = static_cast<float>(arguments.conf);

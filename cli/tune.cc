@@ -35,11 +35,14 @@ constexpr std::array<Knob, 3> kKnobs = {{
      {1, 2, 4, 6, 10},
      [](RunPolicy& policy, double value) { policy.tolerance = static_cast<float>(value); }},
     {"reach",
-     {-1, 4, 2, 1, 0},
+     {-1, 8, 4, 2, 0},
      [](RunPolicy& policy, double value) { policy.layers.reach = static_cast<int>(value); }},
     {"cutoff",
-     {0.003, 0.01, 0.03, 0.08, 0.15},
-     [](RunPolicy& policy, double value) { policy.layers.cutoff = static_cast<float>(value); }},
+     {0.005, 0.03, 0.06, 0.10, 0.15},
+     [](RunPolicy& policy, double value) {
+       policy.layers.cutoff = static_cast<float>(value);
+       policy.layers.strong = 2 * policy.layers.cutoff;
+     }},
 }};
 
 /// One value of each knob.

@@ -21,12 +21,17 @@ struct Policy {
   /// of their own from one that does. Negative: no limit. Takes effect for models with one image
   /// input.
   int reach = -1;
-  /// A pixel of a layer keeps its stored values unless the root mean square of their change over
-  /// the channels exceeds this share of the layer's own (0.02: 2 %). 0: every changed bit counts.
-  /// The last layers, behind which there is nothing to save, always store every change.
+  /// A pixel of a layer keeps its stored values unless the root mean square over the channels of
+  /// their change, each channel in units of its own standard deviation over the picture, exceeds
+  /// this (0.1: a tenth of what the layer varies by). 0: every changed bit counts, as it does in
+  /// the last layers, behind which there is nothing to save.
   float cutoff = 0;
-  /// What `reach` has left out is caught up with in one band of the picture at a time, once around
-  /// in this many steps. At least 1; of no effect without `reach`.
+  /// Only changes above this, in the units of `cutoff`, spread as far as `reach` says; weaker ones
+  /// update the cells that overlap a changed input pixel and no others. 0..1; of no effect unless
+  /// larger than a `cutoff` above 0, and with a `reach`.
+  float strong = 0;
+  /// What `reach` and `strong` have left out is caught up with in one band of the picture at a
+  /// time, once around in this many steps. At least 1; of no effect without `reach`.
   int refresh = 32;
 };
 
@@ -34,13 +39,20 @@ struct StreamOptions {
   int threads = 1;  // results do not depend on it
   Policy policy = {};
   bool time_layers = false;  // fill in LayerWork::ms, for profiles
+  /// What a step after the first may take, in milliseconds; 0: as long as it needs. What does not
+  /// fit waits, in tiles of the input: the largest changes go first, but a tile that has waited for
+  /// 8 steps goes before all that have not, and every step takes up at least one. Until nothing
+  /// waits (StepReport::pending is 0) the outputs mix old and new; they then depend on the clock,
+  /// afterwards no more. Takes effect for models with one input.
+  double budget_ms = 0;
 };
 
 /// What a step did.
 struct StepReport {
   bool dense = false;        // every pixel was computed: the first step, or after Reset
   double macs_share = 0;     // multiply-adds done / multiply-adds of a dense step
-  double input_changed = 0;  // share of the input pixels that changed
+  double input_changed = 0;  // share of the input pixels that changed and were taken up
+  double pending = 0;        // share that changed and waits, under StreamOptions::budget_ms
 };
 
 /// What the last step did in one layer of the plan (same order as Plan::layers()).

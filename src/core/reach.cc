@@ -31,10 +31,13 @@ Reach::Reach(const PlanState& plan, const Policy& policy)
     return;
   }
   enabled_ = true;
+  judges_ = policy.strong > policy.cutoff && policy.cutoff > 0;
   const Grid input = plan.mask_grids[static_cast<size_t>(plan.inputs[0].mask)];
   band_.resize(input.words());
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const PlanStep& step = plan.steps[i];
+    // Behind the last layers nothing is saved by leaving pixels out.
+    if (!step.feeds_macs && step.kernel->MacsPerPixel() == 0) continue;
     // Values that are pictures; a grid of one row or column is a pooled or a flattened one.
     if (step.output_mask < 0 || !step.kernel->computes() || step.output.size() != 4 ||
         step.grid.rows < 2 || step.grid.cols < 2) {
@@ -43,9 +46,13 @@ Reach::Reach(const PlanState& plan, const Policy& policy)
     const auto known = std::ranges::find(resolutions_, step.grid, &Resolution::grid);
     resolution_of_[i] = static_cast<int>(known - resolutions_.begin());
     if (known == resolutions_.end()) {
-      resolutions_.push_back({step.grid, CellMap(input.rows, step.grid.rows, policy.reach),
-                              CellMap(input.cols, step.grid.cols, policy.reach),
-                              std::vector<uint64_t>(step.grid.words()), false});
+      const auto near = [&](int reach) {
+        return Neighbourhood{CellMap(input.rows, step.grid.rows, reach),
+                             CellMap(input.cols, step.grid.cols, reach),
+                             std::vector<uint64_t>(step.grid.words())};
+      };
+      resolutions_.push_back({step.grid, near(judges_ ? 0 : policy.reach),
+                              judges_ ? near(policy.reach) : Neighbourhood{}, false});
     }
     owed_[i].assign(step.grid.words(), 0);
   }
@@ -62,21 +69,28 @@ void Reach::Begin(const MaskView& input) {
   for (Resolution& resolution : resolutions_) resolution.fresh = false;
 }
 
-void Reach::Limit(size_t index, const MaskView& affected) {
+void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong) {
   if (resolution_of_[index] < 0) return;
   Resolution& resolution = resolutions_[static_cast<size_t>(resolution_of_[index])];
-  const MaskView allowed{resolution.allowed.data(), resolution.grid};
   if (!resolution.fresh) {
-    allowed.Clear();
-    Affect({band_.data(), input_.grid}, resolution.rows, resolution.cols, 1, allowed);
+    const auto spread = [&](const MaskView& changed, Neighbourhood& near) {
+      const MaskView cells{near.cells.data(), resolution.grid};
+      cells.Clear();
+      Affect(changed, near.rows, near.cols, 1, cells);
+    };
+    spread({band_.data(), input_.grid}, resolution.any);
+    // From the band as well: what it finds overdue may go on at once.
+    if (judges_) spread({band_.data(), input_.grid}, resolution.strong);
     resolution.fresh = true;
   }
   int64_t count = 0;
   std::vector<uint64_t>& owed = owed_[index];
   for (size_t w = 0; w < owed.size(); ++w) {
     const uint64_t due = affected.words[w] | owed[w];
-    affected.words[w] = due & allowed.words[w];
-    owed[w] = due & ~allowed.words[w];
+    uint64_t may = resolution.any.cells[w];
+    if (judges_) may |= resolution.strong.cells[w] & strong.words[w];
+    affected.words[w] = due & may;
+    owed[w] = due & ~may;
     count += std::popcount(owed[w]);
   }
   owed_count_[index] = count;

@@ -9,7 +9,9 @@
 namespace deltacnn {
 
 /// Keeps, for every step of a plan, the pixels that a change reached but the policy left out. They
-/// are computed once something changes near them, or when the refreshing band comes by.
+/// are computed once something changes near them, or when the refreshing band comes by. Where the
+/// policy tells strong changes from weak ones, only strong ones reach beyond the cells that overlap
+/// a changed input pixel.
 class Reach {
  public:
   /// No effect (enabled() is false) unless the policy limits the reach and the plan has one image
@@ -17,26 +19,34 @@ class Reach {
   Reach(const PlanState& plan, const Policy& policy);
 
   bool enabled() const { return enabled_; }
+  /// True if Limit wants to know what strong changes reach.
+  bool judges() const { return judges_; }
 
   /// Starts a step of the stream: `input` is the mask of the image input.
   void Begin(const MaskView& input);
   /// True if step `index` has left something out.
   bool Owes(size_t index) const { return owed_count_[index] > 0; }
   /// Cuts the affected pixels of a step down to those it may update, and adds those it owes there.
-  void Limit(size_t index, const MaskView& affected);
+  /// `strong` holds those that a strong change reaches; without words unless judges().
+  void Limit(size_t index, const MaskView& affected, const MaskView& strong);
   /// Everything has been computed: nothing is owed.
   void Forget();
 
  private:
-  /// Cells of one resolution, and the input pixels each of them stands for.
+  /// Cells near a changed input pixel, and the input pixels each of them stands for.
+  struct Neighbourhood {
+    WindowMap rows, cols;
+    std::vector<uint64_t> cells;
+  };
   struct Resolution {
     Grid grid;
-    WindowMap rows, cols;
-    std::vector<uint64_t> allowed;
-    bool fresh = false;  // `allowed` is that of the current step
+    Neighbourhood any;     // what any change may update
+    Neighbourhood strong;  // what a strong one may
+    bool fresh = false;    // the cells are those of the current step
   };
 
   bool enabled_ = false;
+  bool judges_ = false;
   int refresh_ = 1;
   int64_t frame_ = 0;
   MaskView input_;

@@ -5,12 +5,14 @@
 #include <cstring>
 #include <map>
 
+#include "core/budget.h"
 #include "core/evaluate.h"
 #include "core/memory.h"
 #include "core/momentum.h"
 #include "core/plan.h"
 #include "core/reach.h"
 #include "core/spans.h"
+#include "core/strength.h"
 #include "core/threads.h"
 #include "core/work_log.h"
 
@@ -34,9 +36,12 @@ struct Stream::State {
   State(std::shared_ptr<const Plan> plan_, const StreamOptions& options)
       : plan(std::move(plan_)),
         pool(options.threads),
-        policy(options.policy),
         time_layers(options.time_layers),
-        reach(p(), policy) {}
+        reach(p(), options.policy),
+        strength(p(), options.policy),
+        budget(
+            p().inputs.empty() ? Grid{} : p().mask_grids[static_cast<size_t>(p().inputs[0].mask)],
+            p().inputs.size() == 1 ? options.budget_ms : 0) {}
 
   const PlanState& p() const { return plan->state(); }
   MaskView Mask(int index) const {
@@ -45,10 +50,17 @@ struct Stream::State {
             p().mask_grids[static_cast<size_t>(index)]};
   }
 
+  /// The part of a mask that strong changes made.
+  MaskView StrongMask(int index) const {
+    if (index < 0 || !reach.judges()) return {};
+    return {strong_words.data() + mask_offset[static_cast<size_t>(index)],
+            p().mask_grids[static_cast<size_t>(index)]};
+  }
+
   bool Allocate();
-  void MeasureScale(size_t index);
   void ClearHalo(int buffer);
   void UseMemory(bool keep);
+  MaskView FindAffected(size_t index, const MaskView& out);
   void RunStep(size_t index);
   void Compute(const PlanStep& step, size_t index, const MaskView& affected);
   double CountInputs();
@@ -60,17 +72,17 @@ struct Stream::State {
 
   std::shared_ptr<const Plan> plan;
   ThreadPool pool;
-  Policy policy;
   bool time_layers;
   Reach reach;
-  std::vector<float> cutoff;  // mean square, by step; from the last dense step
+  Strength strength;
+  Budget budget;
   Bytes memory;
   // The buffers of the current step: those of the state, or, in a step that keeps nothing, the
   // arena. The arena lies in the memory of the state, which such steps make void.
   std::vector<std::byte*> buffers, state_buffers, arena_buffers;
   Momentum momentum;
   bool keeps = true;  // the current step keeps its state
-  mutable std::vector<uint64_t> mask_words;
+  mutable std::vector<uint64_t> mask_words, strong_words;
   std::vector<size_t> mask_offset;
   std::vector<int64_t> mask_count;  // set bits of every mask
   SpanList list;
@@ -117,6 +129,7 @@ bool Stream::State::Allocate() {
     words += grid.words();
   }
   mask_words.assign(words, 0);
+  if (reach.judges()) strong_words.assign(words, 0);
   mask_count.assign(plan_state.mask_grids.size(), 0);
   size_t pixels = 0;
   size_t most_inputs = 0;
@@ -130,7 +143,6 @@ bool Stream::State::Allocate() {
   scratch_stride = Align(plan_state.scratch_bytes + 1);
   scratch = AllocateZeroed(scratch_stride * static_cast<size_t>(pool.threads()));
   work.assign(plan_state.steps.size(), {});
-  cutoff.assign(plan_state.steps.size(), 0.0f);
   return scratch != nullptr;
 }
 
@@ -165,6 +177,7 @@ void Stream::State::RunStep(size_t index) {
     if (out.words != nullptr && mask_count[out_index] > 0) {
       out.Clear();
       mask_count[out_index] = 0;
+      if (reach.judges()) StrongMask(step.output_mask).Clear();
     }
     return;
   }
@@ -174,15 +187,7 @@ void Stream::State::RunStep(size_t index) {
     if (dense) in.Fill();
     return Compute(step, index, in);
   }
-  if (dense) {
-    out.Fill();
-  } else {
-    step_masks.clear();
-    for (const int mask : step.input_masks) step_masks.push_back(Mask(mask));
-    out.Clear();
-    step.kernel->Affected(step_masks, out);
-    if (reach.enabled()) reach.Limit(index, out);
-  }
+  const MaskView strong = FindAffected(index, out);
   if (!step.kernel->computes()) {
     mask_count[out_index] = out.Count();
     return;
@@ -193,36 +198,43 @@ void Stream::State::RunStep(size_t index) {
   if (!dense) {
     for (const Span& span : computed) {
       for (int k = 0; k < span.count; ++k) {
-        if (changed[span.first + static_cast<size_t>(k)] != 0) continue;
+        const uint8_t flags = changed[span.first + static_cast<size_t>(k)];
+        if ((flags & kStrong) != 0 && strong.words != nullptr)
+          strong.Set(strong.grid.Bit(span.row, span.col + k));
+        if (flags != 0) continue;
         out.row(span.row)[(span.col + k) / 64] &= ~(uint64_t{1} << ((span.col + k) % 64));
         --changes;
       }
     }
+    if (strong.words != nullptr) strong.And(out);
   }
   mask_count[out_index] = changes;
   work[index].changed = changes;
-  if (dense && keeps && policy.cutoff > 0 && step.kernel->takes_cutoff() && step.feeds_macs)
-    MeasureScale(index);
+  if (dense && keeps) strength.Measure(p(), index, buffers.data());
 }
 
-/// The mean square of a layer's values, over a part of its pixels, gives the size of what to
-/// ignore.
-void Stream::State::MeasureScale(size_t index) {
+/// Fills `out` with the pixels that the step has to compute. Returns its strong part, if that is
+/// kept: of a step that judges its changes itself it is still empty.
+MaskView Stream::State::FindAffected(size_t index, const MaskView& out) {
   const PlanStep& step = p().steps[index];
-  const Placement& value = p().placements[static_cast<size_t>(step.value)];
-  constexpr int kSampled = 1000;
-  const int64_t every = std::max<int64_t>(value.grid.pixels() / kSampled, 1);
-  double sum = 0;
-  int64_t count = 0;
-  for (int64_t pixel = 0; pixel < value.grid.pixels(); pixel += every) {
-    const auto* data = reinterpret_cast<const float*>(buffers[static_cast<size_t>(value.buffer)]) +
-                       value.Offset(static_cast<int>(pixel / value.grid.cols),
-                                    static_cast<int>(pixel % value.grid.cols));
-    for (int64_t c = 0; c < value.channels; ++c) sum += double{data[c]} * data[c];
-    count += value.channels;
+  // Behind the last layers nobody asks.
+  const bool asked = step.feeds_macs || step.kernel->MacsPerPixel() > 0;
+  const MaskView strong = asked ? StrongMask(step.output_mask) : MaskView{};
+  if (dense) {
+    out.Fill();
+    return strong;
   }
-  const double mean = count == 0 ? 0 : sum / static_cast<double>(count);
-  cutoff[index] = static_cast<float>(mean * policy.cutoff * policy.cutoff);
+  const auto affected = [&](const auto& mask_of, const MaskView& result) {
+    step_masks.clear();
+    for (const int mask : step.input_masks) step_masks.push_back(mask_of(mask));
+    result.Clear();
+    step.kernel->Affected(step_masks, result);
+  };
+  affected([&](int mask) { return Mask(mask); }, out);
+  if (strong.words != nullptr) affected([&](int mask) { return StrongMask(mask); }, strong);
+  if (reach.enabled()) reach.Limit(index, out, strong);
+  if (strong.words != nullptr && strength.limits(index).cutoff > 0) strong.Clear();
+  return strong;
 }
 
 void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& affected) {
@@ -246,7 +258,7 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
                     .scratch = scratch.get() + static_cast<size_t>(thread) * scratch_stride,
                     .changed = changed.data(),
                     .compare = !dense,
-                    .cutoff = dense ? 0.0f : cutoff[index]});
+                    .limits = dense ? ChangeLimits{} : strength.limits(index)});
   };
   if (parallel) {
     pool.Run(list.chunks(), run);
@@ -276,11 +288,13 @@ void Stream::State::Begin(double input_changed) {
   const Momentum::Mode mode = momentum.Next(dense, input_changed);
   dense = mode != Momentum::Mode::kIncremental;
   UseMemory(mode != Momentum::Mode::kPassThrough);
-  if (dense) {
-    CountInputs();
-    if (reach.enabled()) reach.Forget();
-  }
-  if (reach.enabled()) reach.Begin(Mask(p().inputs[0].mask));
+  if (dense) CountInputs();
+  if (!reach.enabled()) return;
+  const MaskView input = Mask(p().inputs[0].mask);
+  if (reach.judges())
+    std::copy_n(input.words, input.grid.words(), StrongMask(p().inputs[0].mask).words);
+  if (dense) reach.Forget();
+  reach.Begin(input);
 }
 
 Status Stream::State::RunDynamic() {
@@ -321,9 +335,12 @@ Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOpti
     return Error{ErrorCode::kUsage,
                  "threads: " + std::to_string(options.threads) + " is not in 1..1024"};
   const Policy& policy = options.policy;
-  if (!(policy.cutoff >= 0 && policy.cutoff <= 1) || policy.refresh < 1) {
-    return Error{ErrorCode::kUsage, "policy: cutoff must lie in 0..1 and refresh be at least 1"};
+  if (!(policy.cutoff >= 0 && policy.cutoff <= 1) || !(policy.strong >= 0 && policy.strong <= 1) ||
+      policy.refresh < 1) {
+    return Error{ErrorCode::kUsage,
+                 "policy: cutoff and strong must lie in 0..1 and refresh be at least 1"};
   }
+  if (!(options.budget_ms >= 0)) return Error{ErrorCode::kUsage, "budget_ms: must not be negative"};
   auto state = std::make_unique<State>(std::move(plan), options);
   if (!state->Allocate()) {
     return Error{ErrorCode::kLimit, "no memory for the " +
@@ -405,6 +422,8 @@ Result<StepReport> Stream::Step() {
   State& s = *state_;
   const PlanState& plan = s.p();
   StepReport report;
+  const auto begin = Clock::now();
+  if (s.budget.enabled() && !s.dense) s.budget.Release(s.Mask(plan.inputs[0].mask));
   report.input_changed = s.CountInputs();
   s.Begin(report.input_changed);
   report.dense = s.dense;
@@ -426,6 +445,13 @@ Result<StepReport> Stream::Step() {
   for (const Port& port : plan.inputs) {
     if (s.mask_count[static_cast<size_t>(port.mask)] > 0) s.Mask(port.mask).Clear();
     s.mask_count[static_cast<size_t>(port.mask)] = 0;
+  }
+  if (s.budget.enabled()) {
+    const std::chrono::duration<double, std::milli> ms = Clock::now() - begin;
+    s.dense ? s.budget.TookDense(ms.count()) : s.budget.Took(ms.count());
+    report.pending =
+        static_cast<double>(s.budget.pending()) /
+        static_cast<double>(plan.mask_grids[static_cast<size_t>(plan.inputs[0].mask)].pixels());
   }
   s.dense = false;
   return report;

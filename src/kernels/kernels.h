@@ -150,8 +150,8 @@ struct Table {
   void (*binary_scalar)(Binary function, float* x, float y, size_t n);
   /// Copies src to dst and tells whether any bit differed before.
   bool (*store_changed)(float* dst, const float* src, size_t n);
-  /// Sum of (a[i] - b[i])^2, in an order that depends on n alone.
-  float (*squared_distance)(const float* a, const float* b, size_t n);
+  /// Sum of weights[i] * (a[i] - b[i])^2, in an order that depends on n alone.
+  float (*squared_distance)(const float* a, const float* b, const float* weights, size_t n);
   /// acc[i] += x[i] * scale, fused where available (resize, average pooling).
   void (*accumulate)(float* acc, const float* x, float scale, size_t n);
 };

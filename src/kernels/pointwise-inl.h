@@ -277,18 +277,18 @@ HWY_INLINE bool SameBits(D /*d*/, hn::Vec<D> x, hn::Vec<D> y) {
   return hn::AllTrue(bits, hn::Eq(hn::BitCast(bits, x), hn::BitCast(bits, y)));
 }
 
-float SquaredDistance(const float* a, const float* b, size_t n) {
+float SquaredDistance(const float* a, const float* b, const float* weights, size_t n) {
   const WholeVector whole;
   V sum = hn::Zero(kF32);
   size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
     const V d = hn::Sub(whole.Load(a + i), whole.Load(b + i));
-    sum = hn::MulAdd(d, d, sum);
+    sum = hn::MulAdd(hn::Mul(d, d), whole.Load(weights + i), sum);
   }
   if (i < n) {
     const PartialVector rest(n - i);
     const V d = hn::Sub(rest.Load(a + i), rest.Load(b + i));
-    sum = hn::MulAdd(d, d, sum);
+    sum = hn::MulAdd(hn::Mul(d, d), rest.Load(weights + i), sum);
   }
   return hn::GetLane(hn::SumOfLanes(kF32, sum));
 }

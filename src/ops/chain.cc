@@ -53,7 +53,11 @@ kernels::Epilogue Chain::Fused(const Work& work, float** targets, const float** 
 void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
                    size_t pitch, float* x, float* saved) const {
   Apply(work, spans, channel, width, pitch, x, saved);
-  const float limit = work.cutoff * static_cast<float>(width);
+  const ChangeLimits& limits = work.limits;
+  const bool judged = limits.cutoff > 0;
+  const float* weights = judged ? limits.weights + channel : nullptr;
+  const float cutoff = limits.cutoff * static_cast<float>(width);
+  const float strong = limits.strong * static_cast<float>(width);
   for (const Span& span : spans) {
     float* target = work.Pixel<float>(out_, span.row, span.col) + channel;
     if (!work.compare && pitch == width && out_.col_stride == static_cast<int64_t>(width)) {
@@ -63,11 +67,16 @@ void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel
       continue;
     }
     for (int k = 0; k < span.count; ++k, x += pitch, target += out_.col_stride) {
-      // A change too small to propagate leaves the old value in place, so that small changes add
-      // up. Written so that a NaN counts as a change.
-      if (limit > 0 && kernels_.squared_distance(target, x, width) <= limit) continue;
+      uint8_t flags = kChanged;
+      if (judged) {
+        // A change too small to propagate leaves the old value in place, so that small changes add
+        // up. Written so that a NaN counts as a strong change.
+        const float distance = kernels_.squared_distance(target, x, weights, width);
+        if (distance <= cutoff) continue;
+        if (!(distance <= strong)) flags |= kStrong;
+      }
       if (kernels_.store_changed(target, x, width))
-        work.changed[span.first + static_cast<size_t>(k)] = 1;
+        work.changed[span.first + static_cast<size_t>(k)] |= flags;
     }
   }
 }

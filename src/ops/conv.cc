@@ -110,7 +110,7 @@ class ConvBase : public Kernel {
 
   /// The chain as an epilogue if all of it can be one. Else (and for a cutoff, which judges whole
   /// pixels) the results go to the block and the chain runs at the end.
-  bool Fuses(const Work& work) const { return chain_.fuses() && !(work.cutoff > 0); }
+  bool Fuses(const Work& work) const { return chain_.fuses() && !(work.limits.cutoff > 0); }
   kernels::Epilogue Begin(const Work& work, const Scratch& scratch, size_t pitch) const {
     if (Fuses(work)) return chain_.Fused(work, scratch.targets, scratch.operands, scratch.steps);
     for (size_t i = 0; i < kChunk; ++i) scratch.targets[i] = scratch.block + i * pitch;

@@ -56,15 +56,26 @@ struct Span {
   size_t first;
 };
 
+/// Which changes of a chain's result count. The strength of a pixel's change is the mean of
+/// weights[channel] * change^2.
+struct ChangeLimits {
+  float cutoff = 0;  // changes up to this strength are not stored; 0: every bit counts
+  float strong = 0;  // those above this one are flagged kStrong; not judged without a cutoff
+  const float* weights = nullptr;
+};
+
+/// The flags of a computed pixel.
+constexpr uint8_t kChanged = 1;
+constexpr uint8_t kStrong = 2;
+
 /// One call of Kernel::Compute.
 struct Work {
   std::span<const Span> spans;  // at most Kernel::ChunkPixels() pixels
   std::byte* const* buffers;    // of the stream
   std::byte* scratch;           // Kernel::ScratchBytes() bytes, aligned to 64, of this thread
-  uint8_t* changed;             // one flag a listed pixel; set to 1 where an output changed
+  uint8_t* changed;             // of every listed pixel: kChanged where an output changed
   bool compare = true;          // false: nobody reads `changed`, all of it counts as set
-  // Mean square below which a change of a chain's result is not worth storing; 0: every bit counts.
-  float cutoff = 0;
+  ChangeLimits limits = {};
 
   template <class T>
   T* Pixel(const Placement& value, int row, int col) const {
@@ -91,7 +102,7 @@ class Kernel {
   /// Most pixels of one Compute call.
   virtual int ChunkPixels() const { return 256; }
   virtual int64_t MacsPerPixel() const { return 0; }
-  /// True if Compute obeys Work::cutoff.
+  /// True if Compute obeys Work::limits.
   virtual bool takes_cutoff() const { return false; }
   virtual size_t WeightBytes() const { return 0; }
 };

@@ -439,8 +439,12 @@ TEST(WorkLog, WantsAPicture) {
 }
 
 TEST(Stream, AllocatesNothingAfterTheFirstStep) {
-  for (const int threads : {1, 3}) {
-    Stream stream = StreamOf(PlanOf(ConvNet()), threads);
+  const Policy approximate{.reach = 2, .cutoff = 0.1f, .strong = 0.2f, .refresh = 8};
+  for (const auto& [threads, policy] :
+       {std::pair{1, Policy{}}, {3, Policy{}}, {1, approximate}, {3, approximate}}) {
+    auto created = Stream::Create(PlanOf(ConvNet()), {.threads = threads, .policy = policy});
+    ASSERT_TRUE(created.ok());
+    Stream& stream = *created;
     std::mt19937 rng(10);
     Tensor image = RandomTensor(rng, {1, 3, 48, 40});
     StepWith(stream, image);

@@ -55,15 +55,21 @@ TEST_P(RowTest, SquaredDistanceSumsAllElements) {
     const std::vector<float> others = SmallIntegers(n);
     const std::vector<float> a = Floats(n);
     const std::vector<float> b = Floats(n);
+    const std::vector<float> ones(n, 1.0f);
+    std::vector<float> weights(n);
+    for (size_t i = 0; i < n; ++i) weights[i] = 0.5f + static_cast<float>(i % 7);
     double exact = 0;
     double expected = 0;
     for (size_t i = 0; i < n; ++i) {
       exact += (integers[i] - others[i]) * (integers[i] - others[i]);
-      expected += std::pow(static_cast<double>(a[i]) - b[i], 2);
+      expected += weights[i] * std::pow(static_cast<double>(a[i]) - b[i], 2);
     }
-    EXPECT_EQ(table().squared_distance(integers.data(), others.data(), n), exact) << n;
-    EXPECT_NEAR(table().squared_distance(a.data(), b.data(), n), expected, 1e-6 * expected) << n;
-    EXPECT_EQ(table().squared_distance(a.data(), a.data(), n), 0.0f) << n;
+    const auto distance = [&](const auto& x, const auto& y, const auto& w) {
+      return table().squared_distance(x.data(), y.data(), w.data(), n);
+    };
+    EXPECT_EQ(distance(integers, others, ones), exact) << n;
+    EXPECT_NEAR(distance(a, b, weights), expected, 1e-6 * expected) << n;
+    EXPECT_EQ(distance(a, a, weights), 0.0f) << n;
   }
 }
 

@@ -1,0 +1,225 @@
+// Policies inside the network: what they leave out, and that they do not forget it.
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <optional>
+
+#include "deltacnn/stream.h"
+#include "graph_maker.h"
+
+namespace deltacnn::testing {
+namespace {
+
+constexpr int kSize = 64;
+constexpr Policy kPolicy{.reach = 2, .cutoff = 0.1f, .strong = 0.2f, .refresh = 8};
+
+/// Two strides, a skip connection, 16 cells across; adds up what is bright, so that an object
+/// shows.
+GraphMaker Detector() {
+  std::mt19937 rng(1);
+  GraphMaker net;
+  net.most_elements = 1 << 20;
+  const auto layer = [&](ValueId x, int64_t outputs, int64_t stride) {
+    const int64_t channels = net.shape(x)[1];
+    const float scale = 2.0f / static_cast<float>(9 * channels);
+    const Tensor weights = RandomTensor(rng, {outputs, channels, 3, 3}, -0.2f * scale, scale);
+    return net.Add(
+        "Relu", {net.Add("Conv", {x, net.Constant(weights)},
+                         {{"pads", IntList{1, 1, 1, 1}}, {"strides", IntList{stride, stride}}})});
+  };
+  const ValueId stem = layer(net.Input("image", {1, 1, kSize, kSize}), 8, 1);
+  const ValueId quarter = layer(layer(stem, 12, 2), 16, 2);
+  const ValueId joined =
+      net.Add("Concat", {layer(quarter, 16, 1), quarter}, {{"axis", int64_t{1}}});
+  net.Output(net.Conv(rng, layer(joined, 16, 1), 4, 1));
+  return net;
+}
+
+Stream NewStream(const std::shared_ptr<const Plan>& plan, const Policy& policy, int threads = 1) {
+  auto stream = Stream::Create(plan, {.threads = threads, .policy = policy});
+  EXPECT_TRUE(stream.ok());
+  return std::move(stream).value();
+}
+
+std::shared_ptr<const Plan> PlanOf(const GraphMaker& maker) {
+  auto plan = Plan::Compile(Model(maker.graph));
+  EXPECT_TRUE(plan.ok());
+  return *plan;
+}
+
+StepReport StepWith(Stream& stream, const Tensor& image) {
+  EXPECT_TRUE(stream.SetInput(0, image).ok());
+  const auto report = stream.Step();
+  EXPECT_TRUE(report.ok());
+  return *report;
+}
+
+/// A picture of faint texture.
+Tensor Background() {
+  std::mt19937 rng(2);
+  return RandomTensor(rng, {1, 1, kSize, kSize}, -0.3f, 0.3f);
+}
+
+void DrawObject(Tensor& image, int top, int left, int size) {
+  for (int y = std::max(top, 0); y < std::min(top + size, kSize); ++y)
+    for (int x = std::max(left, 0); x < std::min(left + size, kSize); ++x)
+      image.as<float>()[static_cast<size_t>(y * kSize + x)] = 3;
+}
+
+float Largest(std::span<const float> a, std::span<const float> b) {
+  float most = 0;
+  for (size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a[i] - b[i]));
+  return most;
+}
+
+/// Runs `frames` pictures through a policy and densely: the most steps in a row for which an output
+/// was off by more than a quarter of what the object makes of it.
+int LongestMiss(int frames, int size, const std::function<std::optional<int>(int)>& left_at) {
+  const auto plan = PlanOf(Detector());
+  Stream policy = NewStream(plan, kPolicy);
+  Stream dense = NewStream(plan, {});
+  const Tensor empty = Background();
+  StepWith(dense, empty);
+  const std::vector<float> without(dense.Output(0).as<float>().begin(),
+                                   dense.Output(0).as<float>().end());
+  Tensor shown = empty;
+  DrawObject(shown, 30, 30, size);
+  StepWith(dense, shown);
+  const float response = Largest(dense.Output(0).as<float>(), without);
+  EXPECT_GT(response, 0);
+  std::vector<int> missed(without.size(), 0);
+  int longest = 0;
+  for (int frame = 0; frame < frames; ++frame) {
+    Tensor image = empty;
+    if (const auto left = left_at(frame)) DrawObject(image, 30, *left, size);
+    StepWith(policy, image);
+    StepWith(dense, image);
+    const auto got = policy.Output(0).as<float>();
+    const auto want = dense.Output(0).as<float>();
+    for (size_t i = 0; i < missed.size(); ++i) {
+      missed[i] = std::abs(got[i] - want[i]) > 0.25f * response ? missed[i] + 1 : 0;
+      longest = std::max(longest, missed[i]);
+    }
+  }
+  return longest;
+}
+
+TEST(Policy, SmallObjectsThatAppearOrVanishAreNotMissed) {
+  for (const int size : {4, 5, 8}) {
+    EXPECT_LE(LongestMiss(60, size,
+                          [](int frame) {
+                            return frame > 4 && frame < 30 ? std::optional(27) : std::nullopt;
+                          }),
+              kPolicy.refresh)
+        << size << " pixels";
+  }
+}
+
+TEST(Policy, CreepingObjectsAreNotMissed) {
+  for (const int size : {4, 8})
+    EXPECT_LE(LongestMiss(200, size, [](int frame) { return 20 + frame / 20; }), kPolicy.refresh);
+}
+
+TEST(Policy, ObjectsThatStopAreNotMissed) {
+  for (const int size : {4, 8})
+    EXPECT_LE(LongestMiss(60, size, [](int frame) { return 10 + std::min(frame, 17); }),
+              kPolicy.refresh);
+}
+
+TEST(Policy, WhatIsLeftOutIsCaughtUpWith) {
+  const auto plan = PlanOf(Detector());
+  Stream policy = NewStream(plan, {.reach = 1, .cutoff = 1e-6f, .strong = 0.5f, .refresh = 4});
+  Stream dense = NewStream(plan, {});
+  StepWith(policy, Background());
+  Tensor image = Background();
+  std::mt19937 rng(3);
+  for (int frame = 0; frame < 20; ++frame) {
+    DrawObject(image, static_cast<int>(rng() % kSize), static_cast<int>(rng() % kSize), 5);
+    StepWith(policy, image);
+  }
+  StepWith(dense, image);
+  EXPECT_GT(Largest(policy.Output(0).as<float>(), dense.Output(0).as<float>()), 1e-3f)
+      << "the policy left nothing out: the test shows nothing";
+  // One turn of the band for each layer that a change can spread through.
+  for (int frame = 0; frame < 4 * 6; ++frame) StepWith(policy, image);
+  EXPECT_LT(Largest(policy.Output(0).as<float>(), dense.Output(0).as<float>()), 1e-4f);
+  for (int frame = 0; frame < 4; ++frame) EXPECT_EQ(StepWith(policy, image).macs_share, 0);
+}
+
+TEST(Policy, OnlyStrongChangesReachBeyondTheirOwnCells) {
+  std::mt19937 rng(4);
+  GraphMaker net;
+  const ValueId image = net.Input("image", {1, 1, 16, 16});
+  const ValueId a = net.Conv(rng, image, 8, 3, 1, 1);
+  const ValueId b = net.Conv(rng, a, 8, 3, 1, 1);
+  net.Output(net.Conv(rng, b, 4, 1));
+  Stream stream =
+      NewStream(PlanOf(net), {.reach = 8, .cutoff = 1e-4f, .strong = 0.5f, .refresh = 1000});
+  Tensor picture = RandomTensor(rng, {1, 1, 16, 16});
+  const auto computed = [&] {
+    std::vector<int64_t> pixels;
+    for (size_t l = 0; l < stream.work().size(); ++l)
+      if (stream.plan().layers()[l].op.starts_with("Conv"))
+        pixels.push_back(stream.work()[l].computed);
+    return pixels;
+  };
+  // Steps at which the refreshing band is empty: 16 rows are spread over 1000.
+  StepWith(stream, picture);
+  picture.as<float>()[8 * 16 + 8] += 0.02f;
+  StepWith(stream, picture);
+  // The picture's own change counts as strong; what the first layer makes of it does not.
+  EXPECT_EQ(computed(), (std::vector<int64_t>{9, 1, 1}));
+  picture.as<float>()[8 * 16 + 8] += 50;
+  StepWith(stream, picture);
+  EXPECT_EQ(computed(), (std::vector<int64_t>{9, 25, 25}));
+}
+
+TEST(Policy, NotANumberSpreads) {
+  const auto plan = PlanOf(Detector());
+  Stream policy = NewStream(plan, kPolicy);
+  Tensor image = Background();
+  StepWith(policy, image);
+  image.as<float>()[32 * kSize + 32] = std::numeric_limits<float>::infinity();
+  for (int frame = 0; frame < kPolicy.refresh; ++frame) StepWith(policy, image);
+  const auto output = policy.Output(0).as<float>();
+  EXPECT_FALSE(std::ranges::all_of(output, [](float v) { return std::isfinite(v); }));
+}
+
+TEST(Policy, ThreadsDoNotChangeABit) {
+  const auto plan = PlanOf(Detector());
+  Stream one = NewStream(plan, kPolicy, 1);
+  Stream three = NewStream(plan, kPolicy, 3);
+  for (int frame = 0; frame < 30; ++frame) {
+    Tensor image = Background();
+    DrawObject(image, 2 * frame, frame, 6);
+    StepWith(one, image);
+    StepWith(three, image);
+    ASSERT_EQ(OutputsOf(one), OutputsOf(three)) << "frame " << frame;
+  }
+}
+
+TEST(Policy, StrongAloneGivesUpNothing) {
+  const auto plan = PlanOf(Detector());
+  Stream strong = NewStream(plan, {.reach = -1, .cutoff = 0, .strong = 1});
+  Stream dense = NewStream(plan, {});
+  for (int frame = 0; frame < 10; ++frame) {
+    Tensor image = Background();
+    DrawObject(image, 3 * frame, frame, 6);
+    StepWith(strong, image);
+    dense.Reset();
+    StepWith(dense, image);
+    ASSERT_EQ(OutputsOf(strong), OutputsOf(dense));
+  }
+}
+
+TEST(Policy, RefusesNumbersOutOfRange) {
+  const auto plan = PlanOf(Detector());
+  for (const Policy& policy :
+       {Policy{.cutoff = -1}, Policy{.cutoff = 2}, Policy{.strong = -0.1f}, Policy{.strong = 1.1f},
+        Policy{.strong = std::numeric_limits<float>::quiet_NaN()}, Policy{.refresh = 0}}) {
+    EXPECT_FALSE(Stream::Create(plan, {.policy = policy}).ok());
+  }
+}
+
+}  // namespace
+}  // namespace deltacnn::testing
