@@ -10,7 +10,8 @@ import support
 from support import call
 
 POLICY_KEYS = {
-    "deltacnn_policy", "model", "tolerance", "reach", "cutoff", "refresh", "target", "measured",
+    "deltacnn_policy", "model", "tolerance", "reach", "cutoff", "strong", "refresh", "target",
+    "measured",
 }  # fmt: skip
 
 
@@ -23,7 +24,7 @@ def test_a_policy_file_says_what_options_say(
     detector: Path, noisy_clip: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.json"
-    numbers = {"tolerance": 3.5, "reach": 2, "cutoff": 0.07, "refresh": 9}
+    numbers = {"tolerance": 3.5, "reach": 2, "cutoff": 0.07, "strong": 0.1, "refresh": 9}
     path.write_text(json.dumps({"deltacnn_policy": 1, **numbers, "model": "other.onnx"}))
     options = [text for key, value in numbers.items() for text in (f"--{key}", str(value))]
     from_file = verify(detector, noisy_clip, "--policy", path)
