@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "deltacnn/stream.h"
-#include "graph_maker.h"
+#include "random_network.h"
 
 namespace deltacnn::testing {
 namespace {
@@ -196,6 +196,42 @@ TEST(Policy, ThreadsDoNotChangeABit) {
     StepWith(three, image);
     ASSERT_EQ(OutputsOf(one), OutputsOf(three)) << "frame " << frame;
   }
+}
+
+/// Every operator and layout; the picture changes in a block a frame, then stands still.
+TEST(Policy, HoldsOnRandomNetworks) {
+  int limited = 0;
+  for (uint32_t seed = 1; seed <= 60; ++seed) {
+    const RandomNetwork network(seed);
+    const Graph& graph = network.graph();
+    if (graph.inputs.size() != 1) continue;
+    auto plan = Plan::Compile(Model(graph));
+    ASSERT_TRUE(plan.ok());
+    const Policy policy{.reach = 1, .cutoff = 0.05f, .strong = 0.3f, .refresh = 3};
+    Stream one = NewStream(*plan, policy, 1);
+    Stream two = NewStream(*plan, policy, 2);
+    Stream exact = NewStream(*plan, {.reach = -1, .cutoff = 0, .strong = 0.3f});
+    Stream dense = NewStream(*plan, {});
+    std::mt19937 rng(seed);
+    Tensor image = RandomTensor(rng, *graph.values[static_cast<size_t>(graph.inputs[0])].shape);
+    int64_t work = 0;
+    for (int frame = 0; frame < 30; ++frame) {
+      if (frame < 10) {
+        const auto values = image.as<float>();
+        const size_t from = rng() % values.size();
+        for (size_t i = from; i < std::min(from + 5, values.size()); ++i) values[i] = -values[i];
+      }
+      dense.Reset();
+      for (Stream* stream : {&one, &two, &exact, &dense}) StepWith(*stream, image);
+      ASSERT_EQ(OutputsOf(one), OutputsOf(two)) << "seed " << seed << ", frame " << frame;
+      ASSERT_EQ(OutputsOf(exact), OutputsOf(dense)) << "seed " << seed << ", frame " << frame;
+      work = 0;
+      for (const LayerWork& layer : one.work()) work += layer.computed;
+      limited += OutputsOf(one) != OutputsOf(dense);
+    }
+    EXPECT_EQ(work, 0) << "seed " << seed << ": a picture that stands still is still worked on";
+  }
+  EXPECT_GT(limited, 0);
 }
 
 TEST(Policy, StrongAloneGivesUpNothing) {
