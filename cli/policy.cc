@@ -9,7 +9,7 @@ namespace {
 
 // What these keep and cost on real clips is measured in docs/accuracy.md; FastestDet needs more
 // reach.
-constexpr float kTolerance = 6;
+constexpr float kTolerance = 5;
 constexpr Policy kBalanced{.reach = 4, .cutoff = 0.10f, .strong = 0.20f, .refresh = 32};
 constexpr Policy kFast{.reach = 4, .cutoff = 0.15f, .strong = 0.30f, .refresh = 32};
 
