@@ -354,6 +354,7 @@ class ResizeKernel : public Kernel {
   }
 
  private:
+  static constexpr size_t kFewChannels = 8;     // not worth the call of a kernel
   static constexpr size_t kTileFloats = 16384;  // interpolated rows that stay in the nearest caches
 
   size_t channels() const { return static_cast<size_t>(in_.channels); }
@@ -396,13 +397,18 @@ class ResizeKernel : public Kernel {
     for (size_t t = 0; t < rows.size(); ++t)
       AddRow(work, InputRow(tile.row, rows[t]), row_weights[t], begin, end, columns);
     for (int k = 0; k < tile.count; ++k) {
-      std::fill_n(pixel, n, 0.0f);
       const auto cols = cols_.Indices(tile.col + k);
       const auto weights = cols_.Weights(tile.col + k);
-      for (size_t t = 0; t < cols.size(); ++t)
-        kernels_.accumulate(pixel, columns + static_cast<size_t>(cols[t] - begin) * n, weights[t],
-                            n);
-      if (kernels_.store_changed(work.Pixel<float>(out_, tile.row, tile.col + k), pixel, n))
+      std::fill_n(pixel, n, 0.0f);
+      for (size_t t = 0; t < cols.size(); ++t) {
+        const float* column = columns + static_cast<size_t>(cols[t] - begin) * n;
+        if (n > kFewChannels) {
+          kernels_.accumulate(pixel, column, weights[t], n);
+        } else {
+          for (size_t c = 0; c < n; ++c) pixel[c] += column[c] * weights[t];
+        }
+      }
+      if (StoreChanged(work.Pixel<float>(out_, tile.row, tile.col + k), pixel, n * sizeof(float)))
         work.changed[tile.first + static_cast<size_t>(k)] = 1;
     }
   }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ops/op.h"
+#include "ops/store.h"
 #include "ops/sum.h"
 
 namespace deltacnn {
@@ -36,7 +37,6 @@ class SoftmaxKernel : public Kernel {
   }
 
   void Compute(const Work& work) const override {
-    using kernels::Binary;
     const size_t n = channels();
     if (n == 0) return;
     auto* shifted = reinterpret_cast<float*>(work.scratch);
@@ -44,8 +44,8 @@ class SoftmaxKernel : public Kernel {
     ForEachPixel(work, [&](int row, int col, size_t) {
       const float* x = work.Pixel<float>(in_, row, col);
       float* y = shifted + n * pixels++;
-      std::copy_n(x, n, y);
-      kernels_.binary_scalar(Binary::kSub, y, *std::max_element(x, x + n), n);
+      const float largest = *std::max_element(x, x + n);
+      for (size_t c = 0; c < n; ++c) y[c] = x[c] - largest;
     });
     // One call for all pixels, because vectors of a few elements are common.
     float* exps = shifted;
@@ -55,12 +55,10 @@ class SoftmaxKernel : public Kernel {
     float* y = shifted;
     ForEachPixel(work, [&](int row, int col, size_t listed) {
       const double sum = SumOf(exps + (y - shifted), n, [](float e) { return double{e}; });
-      if (logarithm_) {
-        kernels_.binary_scalar(Binary::kSub, y, static_cast<float>(std::log(sum)), n);
-      } else {
-        kernels_.binary_scalar(Binary::kDiv, y, static_cast<float>(sum), n);
-      }
-      if (kernels_.store_changed(work.Pixel<float>(out_, row, col), y, n)) work.changed[listed] = 1;
+      const auto by = static_cast<float>(logarithm_ ? std::log(sum) : sum);
+      for (size_t c = 0; c < n; ++c) y[c] = logarithm_ ? y[c] - by : y[c] / by;
+      if (StoreChanged(work.Pixel<float>(out_, row, col), y, n * sizeof(float)))
+        work.changed[listed] = 1;
       y += n;
     });
   }
