@@ -165,6 +165,8 @@ def long(totals: Totals) -> None:
         totals,
         "program, address and undefined",
         [PYTHON, "tests/cli/run.py", sanitized / "bin" / "deltacnn"],
+        # The font cache of Fontconfig lives until the process ends.
+        LSAN_OPTIONS=f"suppressions={ROOT / 'tests' / 'leaks.supp'}",
     )
     threads = ROOT / "build-tsan"
     build(
