@@ -166,7 +166,7 @@ def long(totals: Totals) -> None:
         "program, address and undefined",
         [PYTHON, "tests/cli/run.py", sanitized / "bin" / "deltacnn"],
         # The font cache of Fontconfig lives until the process ends.
-        LSAN_OPTIONS=f"suppressions={ROOT / 'tests' / 'leaks.supp'}",
+        LSAN_OPTIONS=f"print_suppressions=0:suppressions={ROOT / 'tests' / 'leaks.supp'}",
     )
     threads = ROOT / "build-tsan"
     build(
