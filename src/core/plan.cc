@@ -171,6 +171,8 @@ class Builder {
     size_t next = 0;
     for (const auto& item : lifetimes_)
       state_.arena_offset[static_cast<size_t>(item.first)] = static_cast<int64_t>(offsets[next++]);
+    for (PlanStep& step : state_.steps)
+      std::erase_if(step.opens, [&](int buffer) { return !lifetimes_.contains(buffer); });
   }
 
   void FindFeeders() {

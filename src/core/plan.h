@@ -23,7 +23,7 @@ struct PlanStep {
   Grid grid;
   Shape output;
   bool feeds_macs = false;  // a step with multiply-adds reads what this one computes
-  std::vector<int> opens;   // buffers that no step before this one uses
+  std::vector<int> opens;   // buffers of the arena that no step before this one uses
 };
 
 /// Bytes [begin, begin + size) of a buffer.

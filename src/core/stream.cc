@@ -164,9 +164,7 @@ void Stream::State::UseMemory(bool keep) {
 void Stream::State::RunStep(size_t index) {
   const PlanStep& step = p().steps[index];
   work[index] = {};
-  if (!keeps)
-    for (const int buffer : step.opens)
-      if (p().arena_offset[static_cast<size_t>(buffer)] >= 0) ClearHalo(buffer);
+  if (!keeps) std::ranges::for_each(step.opens, [this](int buffer) { ClearHalo(buffer); });
   bool reached = dense;
   for (const int mask : step.input_masks)
     reached = reached || (mask >= 0 && mask_count[static_cast<size_t>(mask)] > 0);

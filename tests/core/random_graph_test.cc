@@ -130,6 +130,12 @@ Stream NewStream(const std::shared_ptr<const Plan>& plan, int threads) {
   return std::move(stream).value();
 }
 
+Result<std::shared_ptr<const Plan>> PlanOf(const RandomNetwork& network, const std::string& isa) {
+  PlanOptions options;
+  options.isa = isa;
+  return Plan::Compile(Model(network.graph()), options);
+}
+
 Bits DenseRun(Stream stream, const std::vector<Tensor>& tensors) {
   for (size_t i = 0; i < tensors.size(); ++i) EXPECT_TRUE(stream.SetInput(i, tensors[i]).ok());
   EXPECT_TRUE(stream.Step().ok());
@@ -145,9 +151,7 @@ void ExpectSame(const Stream& stream, const Bits& want, const std::string& what)
 /// Several frames on one stream that is stepped incrementally.
 void CheckBits(const RandomNetwork& network, const std::string& isa, uint32_t seed) {
   std::mt19937 rng(seed);
-  PlanOptions options;
-  options.isa = isa;
-  auto plan = Plan::Compile(Model(network.graph()), options);
+  const auto plan = PlanOf(network, isa);
   ASSERT_TRUE(plan.ok()) << plan.error().message;
   Frames frames(network.graph(), seed);
   Stream one = NewStream(*plan, 1);
@@ -175,9 +179,7 @@ void CheckBits(const RandomNetwork& network, const std::string& isa, uint32_t se
 /// Scenes in which everything changes, so that the stream keeps nothing, and calm ones in turn.
 void CheckBusyFrames(const RandomNetwork& network, const std::string& isa, uint32_t seed) {
   std::mt19937 rng(seed);
-  PlanOptions options;
-  options.isa = isa;
-  auto plan = Plan::Compile(Model(network.graph()), options);
+  const auto plan = PlanOf(network, isa);
   ASSERT_TRUE(plan.ok()) << plan.error().message;
   Frames frames(network.graph(), seed);
   Stream stream = NewStream(*plan, 1 + static_cast<int>(rng() % 3));
