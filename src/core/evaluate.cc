@@ -6,7 +6,7 @@
 namespace deltacnn {
 
 Result<std::vector<Tensor>> Evaluate(const Node& node, std::span<const TensorPtr> inputs,
-                                     int64_t opset) {
+                                     int64_t opset, uint64_t max_bytes) {
   Graph graph;
   graph.opset = opset;
   Node copy = node;
@@ -30,7 +30,7 @@ Result<std::vector<Tensor>> Evaluate(const Node& node, std::span<const TensorPtr
   const std::vector<ValueId> outputs = copy.outputs;
   graph.nodes.push_back(std::move(copy));
   PlanOptions options;
-  options.max_state_bytes = uint64_t{2} << 30;  // a single node
+  options.max_state_bytes = max_bytes;
   auto state = PlanGraph(std::move(graph), options, false);
   if (!state.ok()) return state.error();
   auto stream = Stream::Create(std::make_shared<const Plan>(std::move(*state)));

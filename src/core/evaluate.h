@@ -12,8 +12,8 @@
 namespace deltacnn {
 
 /// `inputs[i]` is input i of the node (null where absent). One tensor per output; those of absent
-/// outputs are empty.
+/// outputs are empty. An error if the node needs more than `max_bytes`.
 Result<std::vector<Tensor>> Evaluate(const Node& node, std::span<const TensorPtr> inputs,
-                                     int64_t opset);
+                                     int64_t opset, uint64_t max_bytes);
 
 }  // namespace deltacnn

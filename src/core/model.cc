@@ -57,7 +57,7 @@ std::vector<Unsupported> Plan::Check(const Model& model, const PlanOptions& opti
   Graph graph = model.graph();
   if (const Status status = FixInputShapes(graph, options.input_shapes); !status.ok())
     return {{"", "", status.error().message, status.error().code}};
-  return InferShapes(graph, true).unsupported;
+  return InferShapes(graph, true, options.max_state_bytes).unsupported;
 }
 
 Plan::Plan(std::unique_ptr<const PlanState> state) : state_(std::move(state)) {}

@@ -195,6 +195,7 @@ class Builder {
 Result<std::unique_ptr<PlanState>> PlanGraph(Graph graph, const PlanOptions& options, bool fold) {
   auto state = std::make_unique<PlanState>();
   state->kernels = kernels::Find(options.isa);
+  state->max_state_bytes = options.max_state_bytes;
   if (state->kernels == nullptr) {
     std::string names;
     for (const kernels::Table* table : kernels::Available())
@@ -205,7 +206,7 @@ Result<std::unique_ptr<PlanState>> PlanGraph(Graph graph, const PlanOptions& opt
   for (const Value& value : graph.values)
     if (value.constant != nullptr) state->parameters += value.constant->elements();
 
-  Inference inference = InferShapes(graph, fold);
+  Inference inference = InferShapes(graph, fold, options.max_state_bytes);
   if (!inference.unsupported.empty()) return Combine(inference.unsupported);
   state->model_outputs = graph.outputs;
   for (const ValueId id : graph.inputs) {

@@ -65,6 +65,7 @@ struct PlanState {
   int64_t macs = 0;
   int64_t parameters = 0;
   uint64_t state_bytes = 0;
+  uint64_t max_state_bytes = 0;  // of the values of `dynamic` too, which are known only later
   uint64_t weight_bytes = 0;
   size_t scratch_bytes = 0;  // most that a kernel wants, per thread
 };

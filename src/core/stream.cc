@@ -297,10 +297,13 @@ void Stream::State::Begin(double input_changed) {
 
 Status Stream::State::RunDynamic() {
   const PlanState& plan_state = p();
+  dynamic.clear();
+  uint64_t held = 0;
   for (const Port& port : plan_state.outputs) {
     const TensorView view = PortView(port);
     Tensor& tensor = dynamic[port.value];
-    if (tensor.bytes.empty()) tensor = Tensor(view.dtype, port.info.shape);
+    tensor = Tensor(view.dtype, port.info.shape);
+    held += tensor.bytes.size();
     if (!tensor.bytes.empty()) std::memcpy(tensor.bytes.data(), view.data, tensor.bytes.size());
   }
   for (const Node& node : plan_state.dynamic) {
@@ -315,10 +318,15 @@ Status Stream::State::RunDynamic() {
         inputs.emplace_back(TensorPtr(), &dynamic[id]);
       }
     }
-    auto outputs = Evaluate(node, inputs, plan_state.graph.opset);
+    auto outputs =
+        Evaluate(node, inputs, plan_state.graph.opset,
+                 plan_state.max_state_bytes - std::min(held, plan_state.max_state_bytes));
     if (!outputs.ok()) return outputs.error();
-    for (size_t o = 0; o < node.outputs.size(); ++o)
-      if (node.outputs[o] != kNoValue) dynamic[node.outputs[o]] = std::move((*outputs)[o]);
+    for (size_t o = 0; o < node.outputs.size(); ++o) {
+      if (node.outputs[o] == kNoValue) continue;
+      held += (*outputs)[o].bytes.size();
+      dynamic[node.outputs[o]] = std::move((*outputs)[o]);
+    }
   }
   return {};
 }

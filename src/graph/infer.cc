@@ -141,7 +141,8 @@ Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) 
   return {};
 }
 
-Inference InferShapes(Graph& graph, bool fold) {
+Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
+  const uint64_t max_folded = std::min(max_bytes, kMaxFoldedBytes);
   AddFirstOutputs(graph);
   Inference result;
   uint64_t folded_bytes = 0;
@@ -190,7 +191,7 @@ Inference InferShapes(Graph& graph, bool fold) {
       continue;
     }
     const auto claimed = TakeShapes(graph, node);
-    InferContext context(node, graph);
+    InferContext context(node, graph, max_folded / 2);
     if (const Status status = op->infer(context); !status.ok()) {
       for (size_t o = 0; o < node.outputs.size(); ++o)
         if (node.outputs[o] != kNoValue)
@@ -215,7 +216,7 @@ Inference InferShapes(Graph& graph, bool fold) {
       done = done && (out == kNoValue || graph.Constant(out) != nullptr);
     if (!done && !(fold && constant)) continue;
     folded_bytes += OutputBytes(graph, node);
-    if (folded_bytes > kMaxFoldedBytes) {
+    if (folded_bytes > max_folded) {
       report({ErrorCode::kLimit, "it and the nodes before it make constants that are too large"});
       for (const ValueId out : node.outputs)
         if (out != kNoValue) graph.values[static_cast<size_t>(out)].constant = nullptr;
@@ -226,7 +227,7 @@ Inference InferShapes(Graph& graph, bool fold) {
     std::vector<TensorPtr> operands;
     for (const ValueId in : node.inputs)
       operands.push_back(in == kNoValue ? nullptr : graph.Constant(in));
-    auto outputs = Evaluate(node, operands, graph.opset);
+    auto outputs = Evaluate(node, operands, graph.opset, 2 * kMaxFoldedBytes);
     if (!outputs.ok()) {
       report(outputs.error());
       set_outputs(Known::kNothing);

@@ -22,7 +22,8 @@ struct Inference {
 Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes);
 
 /// Fills in shape and type of every value that can be known before the first frame. With `fold`,
-/// nodes whose inputs are all constants are computed and become constants.
-Inference InferShapes(Graph& graph, bool fold);
+/// nodes whose inputs are all constants are computed and become constants. What a few numbers can
+/// ask for (Range, ConstantOfShape) is refused above `max_bytes`.
+Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes);
 
 }  // namespace deltacnn

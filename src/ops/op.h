@@ -117,9 +117,11 @@ struct Halo {
 /// What shape inference sees. Also records outputs that are known constants.
 class InferContext {
  public:
-  InferContext(const Node& node, Graph& graph) : node(node), graph_(graph) {}
+  InferContext(const Node& node, Graph& graph, uint64_t max_constant_bytes = uint64_t{1} << 29)
+      : node(node), max_constant_bytes(max_constant_bytes), graph_(graph) {}
 
   const Node& node;
+  const uint64_t max_constant_bytes;  // most that a few numbers in a file may ask for
   int64_t opset() const { return graph_.opset; }
   bool Has(size_t input) const { return node.Input(input) != kNoValue; }
   const Shape& shape(size_t input) const { return *value(input).shape; }

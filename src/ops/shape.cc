@@ -9,14 +9,12 @@
 namespace deltacnn {
 namespace {
 
-// Most bytes of a tensor that a few numbers in a file may ask for.
-constexpr int64_t kMaxBytes = int64_t{1} << 29;
-
 Status CheckSize(const InferContext& context, const Shape& shape, DType dtype) {
   const int64_t count = ElementCount(shape);
-  if (count < 0 || count > kMaxBytes / static_cast<int64_t>(SizeOf(dtype))) {
+  if (count < 0 || static_cast<uint64_t>(count) > context.max_constant_bytes / SizeOf(dtype)) {
     return NodeError(ErrorCode::kLimit, context.node,
-                     "its output " + ToString(shape) + " would need more than 512 MiB");
+                     "its output " + ToString(shape) + " would need more than " +
+                         std::to_string(context.max_constant_bytes >> 20) + " MiB");
   }
   return {};
 }

@@ -1,8 +1,9 @@
 // Models that are wrong on purpose: planning must answer with a plan or an error, and what it plans
 // must run. Never a crash, nor minutes, nor gigabytes.
 //
-// DELTACNN_FUZZ_SECONDS: how long each test tries (default 6); DELTACNN_SEED: one case again;
-// DELTACNN_TRACE: prints every seed before it runs, to find the one that crashes.
+// DELTACNN_FUZZ_SECONDS: how long each test tries, from a random seed on (default 6, from seed 1);
+// DELTACNN_FIRST_SEED: where it starts; DELTACNN_SEED: one case again; DELTACNN_TRACE: prints every
+// seed before it runs, to find the one that crashes.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -363,7 +364,10 @@ void Fuzz(const Run& run) {
   const char* text = std::getenv("DELTACNN_FUZZ_SECONDS");
   const std::chrono::seconds limit(text != nullptr ? std::atoi(text) : 6);
   const auto start = std::chrono::steady_clock::now();
-  const uint32_t first = text != nullptr ? std::random_device()() : 1;
+  const char* from = std::getenv("DELTACNN_FIRST_SEED");
+  const uint32_t first = from != nullptr   ? static_cast<uint32_t>(std::strtoul(from, nullptr, 10))
+                         : text != nullptr ? std::random_device()()
+                                           : 1;
   uint32_t models = 0;
   uint32_t ran = 0;
   int64_t peak = PeakMemory();
@@ -455,6 +459,30 @@ TEST(Hostile, ManyNodesTogetherMayNotFillTheMemory) {
   const auto plan = Plan::Compile(Model(net.graph));
   ASSERT_FALSE(plan.ok());
   EXPECT_EQ(plan.error().code, ErrorCode::kLimit);
+}
+
+TEST(Hostile, WhatTheDataAskForMayNotFillTheMemory) {
+  GraphMaker net;
+  const ValueId shape = net.Input("shape", {2}, DType::kInt64);
+  const ValueId filled = net.AddUnchecked("ConstantOfShape", {shape})[0];
+  net.Output(net.AddUnchecked("Identity", {net.AddUnchecked("Identity", {filled})[0]})[0]);
+  PlanOptions options;
+  options.max_state_bytes = uint64_t{4} << 20;
+  const auto plan = Plan::Compile(Model(net.graph), options);
+  ASSERT_TRUE(plan.ok()) << plan.error().message;
+  auto stream = Stream::Create(*plan);
+  ASSERT_TRUE(stream.ok());
+  const auto step = [&](int64_t side) {
+    EXPECT_TRUE(stream->SetInput(0, Ints({side, side})).ok());
+    return stream->Step();
+  };
+  EXPECT_TRUE(step(300).ok());
+  for (const int64_t side : {700, 2000, 20000, 1 << 30}) {  // the first is too large in sum only
+    const auto refused = step(side);
+    ASSERT_FALSE(refused.ok()) << side;
+    EXPECT_EQ(refused.error().code, ErrorCode::kLimit) << refused.error().message;
+  }
+  EXPECT_TRUE(step(300).ok());
 }
 
 }  // namespace

@@ -212,7 +212,7 @@ void CheckValues(const RandomNetwork& network, uint32_t seed) {
       inputs.push_back(id == kNoValue       ? nullptr
                        : graph.Constant(id) ? graph.Constant(id)
                                             : values.at(id));
-    auto outputs = Evaluate(node, inputs, graph.opset);
+    auto outputs = Evaluate(node, inputs, graph.opset, uint64_t{1} << 30);
     ASSERT_TRUE(outputs.ok()) << outputs.error().message;
     for (size_t o = 0; o < node.outputs.size(); ++o)
       values[node.outputs[o]] = std::make_shared<const Tensor>(std::move((*outputs)[o]));
