@@ -244,11 +244,17 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     const int64_t pixels = affected.Count();
     const int64_t each = kernel.MacsPerPixel() + 64;
     parallel = pixels * each >= kSerialWork;
-    // Four chunks a thread even out unequal ones; 14 pixels fill the widest register block.
+    // Four chunks a thread even out unequal ones; 14 pixels (or tiles) fill the widest register
+    // block.
     const int64_t even = pixels / (int64_t{4} * pool.threads()) + 1;
-    if (parallel) chunk = static_cast<int>(std::clamp<int64_t>(even, std::min(14, most), most));
+    const int least = std::min(kernel.ByTiles() ? 4 * 14 : 14, most);
+    if (parallel) chunk = static_cast<int>(std::clamp<int64_t>(even, least, most));
   }
-  list.Build(affected, chunk);
+  if (kernel.ByTiles()) {
+    list.BuildByTiles(affected, chunk);
+  } else {
+    list.Build(affected, chunk);
+  }
   std::fill_n(changed.begin(), list.pixels(), uint8_t{0});
   const auto run = [&](size_t task, int thread) {
     kernel.Compute({.spans = list.chunk(task),

@@ -18,6 +18,7 @@
 #include "kernels/depthwise-inl.h"
 #include "kernels/gemm-inl.h"
 #include "kernels/pointwise-inl.h"
+#include "kernels/winograd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace deltacnn::kernels::HWY_NAMESPACE {
@@ -29,6 +30,8 @@ const Table* GetTable() {
       .max_rows = kMaxRows,
       .gemm = Gemm,
       .depthwise = Depthwise,
+      .winograd_input = WinogradInput,
+      .winograd_output = WinogradOutput,
       .unary = ApplyUnary,
       .binary = BinaryElements,
       .binary_scalar = BinaryUniform,

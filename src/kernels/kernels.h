@@ -135,6 +135,29 @@ struct DepthwiseArgs {
   const Epilogue* epilogue = nullptr;
 };
 
+/// The inputs of 4x4 pixels of Winograd's F(2x2, 3x3) tiles: B^T d B of every channel.
+/// out[(4 * i + j) * out_pitch + tile * channels + c] is its row i, column j.
+struct WinogradInputArgs {
+  const float* const* windows;  // first pixel, by tile
+  size_t count;
+  ptrdiff_t row_stride, col_stride;  // in floats
+  size_t channels;
+  float* out;
+  size_t out_pitch;
+};
+
+/// The 2x2 outputs of such tiles: A^T m A + bias, for one GEMM panel. m's row i, column j is
+/// products[(4 * i + j) * pitch + tile * panel + channel].
+struct WinogradOutputArgs {
+  const float* products;
+  size_t pitch;
+  size_t count;           // tiles
+  const uint8_t* wanted;  // by tile, of output (y, x) bit 2 * y + x
+  const float* bias;
+  size_t first;  // the wanted outputs are the epilogue's pixels from here on
+  const Epilogue* epilogue;
+};
+
 struct Table {
   const char* name;  // "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", ... as Highway spells it
   size_t panel;      // output channels of one GEMM panel (two vectors)
@@ -142,6 +165,8 @@ struct Table {
 
   void (*gemm)(const GemmArgs& args);
   void (*depthwise)(const DepthwiseArgs& args);
+  void (*winograd_input)(const WinogradInputArgs& args);
+  void (*winograd_output)(const WinogradOutputArgs& args);
   /// x[i] = f(x[i]) in place.
   void (*unary)(Unary function, float a, float b, float* x, size_t n);
   /// x[i] = f(x[i], y[i]) in place.

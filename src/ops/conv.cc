@@ -6,9 +6,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "ops/chain.h"
-#include "ops/conv_window.h"
-#include "ops/op.h"
+#include "ops/conv_base.h"
+#include "ops/winograd.h"
 
 namespace deltacnn {
 namespace {
@@ -17,126 +16,10 @@ namespace {
 // that their results stay in the first.
 constexpr int kChunk = 56;
 
-/// What both kinds of convolution share: the geometry and the chain.
-class ConvBase : public Kernel {
- public:
-  ConvBase(const MakeContext& context, const ConvWindow& window)
-      : in_(context.in(0)),
-        out_(context.out(0)),
-        kernels_(context.kernels),
-        window_(window),
-        chain_(context, context.node.inputs.size()),
-        operand_masks_(context.node.inputs.size()) {
-    const auto in_dims = SpatialDims(in_.shape);
-    const auto out_dims = SpatialDims(out_.shape);
-    for (size_t a = 0; a < 2; ++a) {
-      map_[a] = WindowMap::Window(
-          static_cast<int>(in_dims[a]), static_cast<int>(out_dims[a]),
-          static_cast<int>(window.kernel[a]), static_cast<int>(window.stride[a]),
-          static_cast<int>(window.dilation[a]), static_cast<int>(window.pad_before[a]));
-    }
-    const bool two_d = in_.shape.size() == 4;
-    row_stride_ = two_d ? in_.strides[2] : 0;
-    const int64_t origin = in_.row_offset.empty() ? 0 : in_.row_offset[0];
-    for (int64_t n = 0; n < out_.shape[0]; ++n) {
-      for (int64_t y = 0; y < out_dims[0]; ++y) {
-        window_start_.push_back(origin + n * in_.strides[0] +
-                                (y * window.stride[0] - window.pad_before[0]) * row_stride_ -
-                                window.pad_before[1] * in_.col_stride);
-      }
-    }
-  }
-
-  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
-    if (inputs[0].words != nullptr)
-      Affect(inputs[0], map_[0], map_[1], static_cast<int>(out_.shape[0]), out);
-    chain_.Affect(inputs.subspan(operand_masks_), out);
-  }
-
-  int ChunkPixels() const override { return kChunk; }
-  bool takes_cutoff() const override { return true; }
-
- protected:
-  /// Offset of a tap from the first pixel of the window.
-  ptrdiff_t TapOffset(int64_t y, int64_t x) const {
-    return y * window_.dilation[0] * row_stride_ + x * window_.dilation[1] * in_.col_stride;
-  }
-
-  /// Points at the first pixel of the window of every listed pixel; returns their number.
-  size_t Windows(const Work& work, const float** pixels) const {
-    const auto* data = reinterpret_cast<const float*>(work.buffers[in_.buffer]);
-    const ptrdiff_t step = window_.stride[1] * in_.col_stride;
-    size_t n = 0;
-    for (const Span& span : work.spans) {
-      const float* pixel = data + window_start_[static_cast<size_t>(span.row)] + span.col * step;
-      for (int k = 0; k < span.count; ++k, pixel += step) pixels[n++] = pixel;
-    }
-    return n;
-  }
-
-  /// Where a call keeps what it needs for its pixels.
-  struct Scratch {
-    Scratch(const Work& work, const Chain& chain, size_t pitch) : next_(work.scratch) {
-      block = Take<float>(kChunk * pitch);
-      saved = Take<float>(chain.saves() ? kChunk * pitch : 0);
-      pixels = Take<const float*>(kChunk);
-      targets = Take<float*>(kChunk);
-      operands = Take<const float*>(kChunk * chain.operands());
-      steps = Take<kernels::EpilogueStep>(chain.steps());
-    }
-
-    const float** pixels;  // of the window's first pixel
-    float** targets;
-    const float** operands;
-    kernels::EpilogueStep* steps;
-    float* block;  // results of chains that are no epilogue
-    float* saved;  // by the chain
-
-   private:
-    template <class T>
-    T* Take(size_t count) {
-      auto* taken = reinterpret_cast<T*>(next_);
-      next_ += count * sizeof(T);
-      return taken;
-    }
-    std::byte* next_;
-  };
-
-  size_t ScratchFor(size_t pitch) const {
-    return kChunk * (2 + chain_.operands()) * sizeof(float*) +
-           chain_.steps() * sizeof(kernels::EpilogueStep) +
-           (chain_.saves() ? 2 : 1) * kChunk * pitch * sizeof(float);
-  }
-
-  /// The chain as an epilogue if all of it can be one. Else (and for a cutoff, which judges whole
-  /// pixels) the results go to the block and the chain runs at the end.
-  bool Fuses(const Work& work) const { return chain_.fuses() && !(work.limits.cutoff > 0); }
-  kernels::Epilogue Begin(const Work& work, const Scratch& scratch, size_t pitch) const {
-    if (Fuses(work)) return chain_.Fused(work, scratch.targets, scratch.operands, scratch.steps);
-    for (size_t i = 0; i < kChunk; ++i) scratch.targets[i] = scratch.block + i * pitch;
-    return {.targets = scratch.targets};
-  }
-  void End(const Work& work, const Scratch& scratch, size_t pitch) const {
-    if (Fuses(work)) return;
-    chain_.Finish(work, work.spans, 0, static_cast<size_t>(out_.channels), pitch, scratch.block,
-                  scratch.saved);
-  }
-
-  Placement in_, out_;
-  const kernels::Table& kernels_;
-  ConvWindow window_;
-  Chain chain_;
-
- private:
-  size_t operand_masks_;
-  std::array<WindowMap, 2> map_;
-  int64_t row_stride_ = 0;
-  std::vector<int64_t> window_start_;  // of every output row, at column 0
-};
-
 class GemmConv : public ConvBase {
  public:
-  GemmConv(const MakeContext& context, const ConvWindow& window) : ConvBase(context, window) {
+  GemmConv(const MakeContext& context, const ConvWindow& window)
+      : ConvBase(context, window, kChunk) {
     const float* weights = context.in(1).constant->as<float>().data();
     const float* bias = context.Has(2) ? context.in(2).constant->as<float>().data() : nullptr;
     const auto groups = static_cast<size_t>(window.groups);
@@ -158,14 +41,13 @@ class GemmConv : public ConvBase {
           [&](size_t o) { return bias != nullptr ? bias[g * outputs + o] : 0.0f; }));
     }
     group_channels_ = channels;
-    width_ = static_cast<size_t>(out_.channels);
   }
 
   void Compute(const Work& work) const override {
-    const Scratch scratch(work, chain_, width_);
+    const Scratch scratch = Divide(work.scratch);
     const size_t count = Windows(work, scratch.pixels);
     const size_t panel = kernels_.panel;
-    kernels::Epilogue epilogue = Begin(work, scratch, width_);
+    kernels::Epilogue epilogue = Begin(work, scratch);
     for (const PackedWeights& group : groups_) {
       for (size_t p = 0; p < group.panels; ++p) {
         epilogue.width = std::min(panel, group.outputs - p * panel);
@@ -182,10 +64,9 @@ class GemmConv : public ConvBase {
       }
       for (size_t i = 0; i < count; ++i) scratch.pixels[i] += group_channels_;
     }
-    End(work, scratch, width_);
+    End(work, scratch);
   }
 
-  size_t ScratchBytes() const override { return ScratchFor(width_); }
   int64_t MacsPerPixel() const override {
     return static_cast<int64_t>(groups_[0].depth) * out_.channels;
   }
@@ -199,13 +80,13 @@ class GemmConv : public ConvBase {
   std::vector<ptrdiff_t> runs_;
   size_t run_length_ = 0;
   size_t group_channels_ = 0;
-  size_t width_ = 0;
   std::vector<PackedWeights> groups_;
 };
 
 class DepthwiseConv : public ConvBase {
  public:
-  DepthwiseConv(const MakeContext& context, const ConvWindow& window) : ConvBase(context, window) {
+  DepthwiseConv(const MakeContext& context, const ConvWindow& window)
+      : ConvBase(context, window, kChunk) {
     const float* weights = context.in(1).constant->as<float>().data();
     const auto channels = static_cast<size_t>(in_.channels);
     const auto [kh, kw] = window.kernel;
@@ -222,9 +103,9 @@ class DepthwiseConv : public ConvBase {
 
   void Compute(const Work& work) const override {
     const auto channels = static_cast<size_t>(in_.channels);
-    const Scratch scratch(work, chain_, channels);
+    const Scratch scratch = Divide(work.scratch);
     const size_t count = Windows(work, scratch.pixels);
-    kernels::Epilogue epilogue = Begin(work, scratch, channels);
+    kernels::Epilogue epilogue = Begin(work, scratch);
     for (size_t c = 0; c < channels; c += kernels::kDepthwiseWidth) {
       epilogue.channel = c;
       epilogue.width = std::min(kernels::kDepthwiseWidth, channels - c);
@@ -241,10 +122,9 @@ class DepthwiseConv : public ConvBase {
                           .epilogue = &epilogue});
       for (size_t i = 0; i < count; ++i) scratch.pixels[i] += epilogue.width;
     }
-    End(work, scratch, channels);
+    End(work, scratch);
   }
 
-  size_t ScratchBytes() const override { return ScratchFor(static_cast<size_t>(in_.channels)); }
   int64_t MacsPerPixel() const override {
     return static_cast<int64_t>(taps_.size()) * out_.channels;
   }
@@ -314,9 +194,12 @@ void LayoutConv(LayoutContext& context) {
   const auto window = WindowOf(context.node, in, context.shape(1));
   const auto in_dims = SpatialDims(in);
   const auto out_dims = SpatialDims(out);
-  // Pads at the end that no window reaches are not needed.
+  // Pads at the end that no window reaches are not needed. Winograd reads the windows of whole
+  // tiles.
+  const int64_t tile = UsesWinograd(*window, in, out) ? 2 : 1;
   const auto after = [&](size_t a) {
-    return static_cast<int>(std::max<int64_t>(0, (out_dims[a] - 1) * window->stride[a] +
+    const int64_t outputs = (out_dims[a] + tile - 1) / tile * tile;
+    return static_cast<int>(std::max<int64_t>(0, (outputs - 1) * window->stride[a] +
                                                      window->Extent(a) - window->pad_before[a] -
                                                      in_dims[a]));
   };
@@ -330,6 +213,8 @@ void LayoutConv(LayoutContext& context) {
 Result<KernelPtr> MakeConv(const MakeContext& context) {
   const auto window = WindowOf(context.node, context.in(0).shape, context.in(1).shape);
   if (!window.ok()) return window.error();
+  if (UsesWinograd(*window, context.in(0).shape, context.out(0).shape))
+    return MakeWinograd(context, *window);
   const bool depthwise =
       window->groups == context.in(0).channels && window->groups == context.out(0).channels;
   if (depthwise && window->groups > 1)

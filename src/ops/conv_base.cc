@@ -1,0 +1,95 @@
+#include "ops/conv_base.h"
+
+namespace deltacnn {
+namespace {
+
+/// Hands out pieces of a block of memory, each aligned to a cache line. Without a block it counts.
+class Divider {
+ public:
+  explicit Divider(std::byte* block) : block_(block) {}
+
+  template <class T>
+  T* Take(size_t count) {
+    std::byte* taken = block_ == nullptr ? nullptr : block_ + used_;
+    used_ += (count * sizeof(T) + 63) / 64 * 64;
+    return reinterpret_cast<T*>(taken);
+  }
+  size_t used() const { return used_; }
+
+ private:
+  std::byte* block_;
+  size_t used_ = 0;
+};
+
+}  // namespace
+
+ConvBase::ConvBase(const MakeContext& context, const ConvWindow& window, int chunk)
+    : in_(context.in(0)),
+      out_(context.out(0)),
+      kernels_(context.kernels),
+      window_(window),
+      chain_(context, context.node.inputs.size()),
+      chunk_(static_cast<size_t>(chunk)),
+      operand_masks_(context.node.inputs.size()) {
+  const auto in_dims = SpatialDims(in_.shape);
+  const auto out_dims = SpatialDims(out_.shape);
+  for (size_t a = 0; a < 2; ++a) {
+    map_[a] = WindowMap::Window(
+        static_cast<int>(in_dims[a]), static_cast<int>(out_dims[a]),
+        static_cast<int>(window.kernel[a]), static_cast<int>(window.stride[a]),
+        static_cast<int>(window.dilation[a]), static_cast<int>(window.pad_before[a]));
+  }
+  const bool two_d = in_.shape.size() == 4;
+  row_stride_ = two_d ? in_.strides[2] : 0;
+  const int64_t origin = in_.row_offset.empty() ? 0 : in_.row_offset[0];
+  for (int64_t n = 0; n < out_.shape[0]; ++n) {
+    for (int64_t y = 0; y < out_dims[0]; ++y) {
+      window_start_.push_back(origin + n * in_.strides[0] +
+                              (y * window.stride[0] - window.pad_before[0]) * row_stride_ -
+                              window.pad_before[1] * in_.col_stride);
+    }
+  }
+}
+
+void ConvBase::Affected(std::span<const MaskView> inputs, const MaskView& out) const {
+  if (inputs[0].words != nullptr)
+    Affect(inputs[0], map_[0], map_[1], static_cast<int>(out_.shape[0]), out);
+  chain_.Affect(inputs.subspan(operand_masks_), out);
+}
+
+ConvBase::Scratch ConvBase::Divide(std::byte* scratch) const {
+  const size_t results = chunk_ * static_cast<size_t>(out_.channels);
+  Divider divider(scratch);
+  return {.pixels = divider.Take<const float*>(chunk_),
+          .targets = divider.Take<float*>(chunk_),
+          .operands = divider.Take<const float*>(chunk_ * chain_.operands()),
+          .steps = divider.Take<kernels::EpilogueStep>(chain_.steps()),
+          .block = divider.Take<float>(results),
+          .saved = divider.Take<float>(chain_.saves() ? results : 0),
+          .bytes = divider.used()};
+}
+
+size_t ConvBase::Windows(const Work& work, const float** pixels) const {
+  const ptrdiff_t step = window_.stride[1] * in_.col_stride;
+  size_t n = 0;
+  for (const Span& span : work.spans) {
+    const float* pixel = Window(work, span.row, span.col);
+    for (int k = 0; k < span.count; ++k, pixel += step) pixels[n++] = pixel;
+  }
+  return n;
+}
+
+kernels::Epilogue ConvBase::Begin(const Work& work, const Scratch& scratch) const {
+  if (Fuses(work)) return chain_.Fused(work, scratch.targets, scratch.operands, scratch.steps);
+  const auto pitch = static_cast<size_t>(out_.channels);
+  for (size_t i = 0; i < chunk_; ++i) scratch.targets[i] = scratch.block + i * pitch;
+  return {.targets = scratch.targets};
+}
+
+void ConvBase::End(const Work& work, const Scratch& scratch) const {
+  if (Fuses(work)) return;
+  const auto width = static_cast<size_t>(out_.channels);
+  chain_.Finish(work, work.spans, 0, width, width, scratch.block, scratch.saved);
+}
+
+}  // namespace deltacnn
