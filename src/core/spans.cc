@@ -36,31 +36,37 @@ void SpanList::Build(const MaskView& mask, int chunk) {
   chunk_begin_.push_back(spans_.size());
 }
 
-void SpanList::BuildByTiles(const MaskView& mask, int chunk) {
+void SpanList::BuildByTiles(const MaskView& mask, int chunk, int side) {
   spans_.clear();
   chunk_begin_.clear();
   pixels_ = 0;
+  const int most = std::max(1, chunk / (side * side));
+  const uint64_t tile = (uint64_t{1} << side) - 1;
   int room = 0;  // tiles that the open chunk still takes
-  const auto add = [&](int row, int col, uint64_t two) {
-    if (two == 0) return;
-    spans_.push_back({row, col + (two == 2 ? 1 : 0), two == 3 ? 2 : 1, pixels_});
-    pixels_ += two == 3 ? 2 : 1;
+  const auto add_row = [&](int row, int col, uint64_t bits) {
+    while (bits != 0) {
+      const int skip = std::countr_zero(bits);
+      const int count = std::countr_one(bits >> skip);
+      spans_.push_back({row, col + skip, count, pixels_});
+      pixels_ += static_cast<size_t>(count);
+      bits &= ~(((uint64_t{1} << count) - 1) << skip);
+    }
   };
-  for (int row = 0; row < mask.grid.rows; row += 2) {
-    const uint64_t* upper = mask.row(row);
-    const uint64_t* lower = row + 1 < mask.grid.rows ? mask.row(row + 1) : nullptr;
+  for (int top = 0; top < mask.grid.rows; top += side) {
+    const int bottom = std::min(top + side, mask.grid.rows);
     for (int w = 0; w < mask.grid.words_per_row(); ++w) {
-      const uint64_t below = lower == nullptr ? 0 : lower[w];
-      for (uint64_t left = upper[w] | below; left != 0;) {
-        const int bit = std::countr_zero(left) & ~1;
-        left &= ~(uint64_t{3} << bit);
+      uint64_t left = 0;
+      for (int row = top; row < bottom; ++row) left |= mask.row(row)[w];
+      while (left != 0) {
+        const int bit = std::countr_zero(left) / side * side;
+        left &= ~(tile << bit);
         if (room == 0) {
           chunk_begin_.push_back(spans_.size());
-          room = std::max(1, chunk / 4);
+          room = most;
         }
         --room;
-        add(row, w * 64 + bit, upper[w] >> bit & 3);
-        add(row + 1, w * 64 + bit, below >> bit & 3);
+        for (int row = top; row < bottom; ++row)
+          add_row(row, w * 64 + bit, mask.row(row)[w] >> bit & tile);
       }
     }
   }

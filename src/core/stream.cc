@@ -238,6 +238,7 @@ MaskView Stream::State::FindAffected(size_t index, const MaskView& out) {
 void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& affected) {
   const Kernel& kernel = *step.kernel;
   const int most = kernel.ChunkPixels();
+  const int side = kernel.TileSide();
   int chunk = most;
   bool parallel = false;
   if (pool.threads() > 1) {
@@ -247,11 +248,11 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     // Four chunks a thread even out unequal ones; 14 pixels (or tiles) fill the widest register
     // block.
     const int64_t even = pixels / (int64_t{4} * pool.threads()) + 1;
-    const int least = std::min(kernel.ByTiles() ? 4 * 14 : 14, most);
+    const int least = std::min(side * side * 14, most);
     if (parallel) chunk = static_cast<int>(std::clamp<int64_t>(even, least, most));
   }
-  if (kernel.ByTiles()) {
-    list.BuildByTiles(affected, chunk);
+  if (side > 1) {
+    list.BuildByTiles(affected, chunk, side);
   } else {
     list.Build(affected, chunk);
   }

@@ -135,9 +135,11 @@ struct DepthwiseArgs {
   const Epilogue* epilogue = nullptr;
 };
 
-/// The inputs of 4x4 pixels of Winograd's F(2x2, 3x3) tiles: B^T d B of every channel.
-/// out[(4 * i + j) * out_pitch + tile * channels + c] is its row i, column j.
+/// The transformed inputs of Winograd's F(m x m, 3x3), B^T d B of every channel: each tile reads
+/// (m + 2) x (m + 2) pixels. out[((m + 2) * i + j) * out_pitch + tile * channels + c] is its row i,
+/// column j.
 struct WinogradInputArgs {
+  size_t m;                     // 2 or 4
   const float* const* windows;  // first pixel, by tile
   size_t count;
   ptrdiff_t row_stride, col_stride;  // in floats
@@ -146,13 +148,14 @@ struct WinogradInputArgs {
   size_t out_pitch;
 };
 
-/// The 2x2 outputs of such tiles: A^T m A + bias, for one GEMM panel. m's row i, column j is
-/// products[(4 * i + j) * pitch + tile * panel + channel].
+/// The m x m outputs of such tiles, A^T p A + bias, for one GEMM panel. p's row i, column j is
+/// products[((m + 2) * i + j) * pitch + tile * panel + channel].
 struct WinogradOutputArgs {
+  size_t m;
   const float* products;
   size_t pitch;
-  size_t count;           // tiles
-  const uint8_t* wanted;  // by tile, of output (y, x) bit 2 * y + x
+  size_t count;            // tiles
+  const uint16_t* wanted;  // by tile, of output (y, x) bit m * y + x
   const float* bias;
   size_t first;  // the wanted outputs are the epilogue's pixels from here on
   const Epilogue* epilogue;

@@ -196,7 +196,7 @@ void LayoutConv(LayoutContext& context) {
   const auto out_dims = SpatialDims(out);
   // Pads at the end that no window reaches are not needed. Winograd reads the windows of whole
   // tiles.
-  const int64_t tile = UsesWinograd(*window, in, out) ? 2 : 1;
+  const int64_t tile = std::max(1, WinogradTile(*window, in, out));
   const auto after = [&](size_t a) {
     const int64_t outputs = (out_dims[a] + tile - 1) / tile * tile;
     return static_cast<int>(std::max<int64_t>(0, (outputs - 1) * window->stride[a] +
@@ -213,7 +213,7 @@ void LayoutConv(LayoutContext& context) {
 Result<KernelPtr> MakeConv(const MakeContext& context) {
   const auto window = WindowOf(context.node, context.in(0).shape, context.in(1).shape);
   if (!window.ok()) return window.error();
-  if (UsesWinograd(*window, context.in(0).shape, context.out(0).shape))
+  if (WinogradTile(*window, context.in(0).shape, context.out(0).shape) > 0)
     return MakeWinograd(context, *window);
   const bool depthwise =
       window->groups == context.in(0).channels && window->groups == context.out(0).channels;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -10,74 +11,79 @@
 namespace deltacnn {
 namespace {
 
-constexpr size_t kPositions = 16;  // of a transformed tile
-constexpr size_t kTilePixels = 4;
-// Tiles that are transformed together: two blocks of the GEMM.
-constexpr size_t kTiles = 28;
-
 // With fewer channels the transforms cost more than the products that they save.
 constexpr int64_t kLeastChannels = 16;
+// Transformed weights are 16 / 9 or 4 times as many, and where little changes, a layer costs the
+// reading of its weights. Where they would not stay in cache, or a map is too small for whole
+// tiles, the smaller kind, or none, is faster on the whole (docs/performance.md).
+constexpr int64_t kMostFilters4 = 128 * 128;
+constexpr int64_t kMostFilters2 = 128 * 256;
+constexpr int64_t kLeastSide4 = 26;
 
-/// G g G^T of a 3x3 filter, by position.
-std::array<float, kPositions> TransformFilter(const float* g) {
-  static constexpr double kG[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-  std::array<float, kPositions> transformed{};
-  for (size_t i = 0; i < 4; ++i) {
-    for (size_t j = 0; j < 4; ++j) {
-      double sum = 0;
-      for (size_t y = 0; y < 3; ++y)
-        for (size_t x = 0; x < 3; ++x) sum += kG[i][y] * kG[j][x] * double{g[y * 3 + x]};
-      transformed[i * 4 + j] = static_cast<float>(sum);
-    }
-  }
-  return transformed;
+// Tiles that are transformed together: enough to share the reading of the weights, few enough that
+// all of them stay in the second-level cache.
+constexpr size_t TilesAtOnce(size_t m) { return m == 4 ? 24 : 28; }
+constexpr size_t kMostTiles = 28;
+
+/// G of F(m, 3): one row a point of interpolation; see kernels/winograd-inl.h.
+std::vector<std::array<double, 3>> FilterTransform(size_t m) {
+  if (m == 2) return {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+  const double a = std::sqrt(0.5);
+  const double b = std::sqrt(2.0);
+  return {{1, 0, 0},
+          {-1 / 1.5, -a / 1.5, -a * a / 1.5},
+          {-1 / 1.5, a / 1.5, -a * a / 1.5},
+          {1.0 / 6, b / 6, b * b / 6},
+          {1.0 / 6, -b / 6, b * b / 6},
+          {0, 0, 1}};
 }
 
 class WinogradConv : public ConvBase {
  public:
-  WinogradConv(const MakeContext& context, const ConvWindow& window)
-      : ConvBase(context, window, kTiles * kTilePixels),
-        channels_(static_cast<size_t>(in_.channels)) {
-    const float* weights = context.in(1).constant->as<float>().data();
+  WinogradConv(const MakeContext& context, const ConvWindow& window, size_t m)
+      : ConvBase(context, window, static_cast<int>(TilesAtOnce(m) * m * m)),
+        m_(m),
+        positions_((m + 2) * (m + 2)),
+        channels_(static_cast<size_t>(in_.channels)),
+        row_stride_(TapOffset(1, 0)),
+        no_bias_(kernels_.panel, 0.0f) {
     const float* bias = context.Has(2) ? context.in(2).constant->as<float>().data() : nullptr;
-    const auto outputs = static_cast<size_t>(out_.channels);
-    std::vector<std::array<float, kPositions>> filters;
-    for (size_t i = 0; i < outputs * channels_; ++i)
-      filters.push_back(TransformFilter(weights + i * 9));
+    const std::vector<float> filters = TransformFilters(context.in(1).constant->as<float>());
     weights_ = Pack(
-        outputs, channels_ * kPositions, kernels_.panel,
-        [&](size_t o, size_t k) { return filters[o * channels_ + k % channels_][k / channels_]; },
+        static_cast<size_t>(out_.channels), channels_ * positions_, kernels_.panel,
+        [&](size_t o, size_t k) {
+          return filters[(o * channels_ + k % channels_) * positions_ + k / channels_];
+        },
         [&](size_t o) { return bias != nullptr ? bias[o] : 0.0f; });
-    no_bias_.assign(kernels_.panel, 0.0f);
-    row_stride_ = TapOffset(1, 0);
   }
 
-  bool ByTiles() const override { return true; }
+  int TileSide() const override { return static_cast<int>(m_); }
 
   void Compute(const Work& work) const override {
     const Scratch scratch = Divide(work.scratch);
     auto* inputs = reinterpret_cast<float*>(work.scratch + scratch.bytes);
     Block block{.inputs = inputs,
-                .products = inputs + kPositions * kTiles * channels_,
+                .products = inputs + positions_ * TilesAtOnce(m_) * channels_,
                 .epilogue = Begin(work, scratch)};
     // Pixels of a tile that follow one another in the list are computed together; each tile's
     // result does not depend on that.
+    const int side = TileSide();
     int tile_row = -1;
     int tile_col = -1;
     for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int row = span.row & ~1;
-        const int col = (span.col + k) & ~1;
-        if (row != tile_row || col != tile_col) {
-          if (block.tiles == kTiles) Flush(block);
-          block.windows[block.tiles] = Window(work, row, col);
+      const int row = span.row / side * side;
+      for (int col = span.col; col < span.col + span.count; ++col) {
+        const int left = col / side * side;
+        if (row != tile_row || left != tile_col) {
+          if (block.tiles == TilesAtOnce(m_)) Flush(block);
+          block.windows[block.tiles] = Window(work, row, left);
           block.wanted[block.tiles] = 0;
           ++block.tiles;
           tile_row = row;
-          tile_col = col;
+          tile_col = left;
         }
-        const int pixel = (span.row - row) * 2 + span.col + k - col;
-        block.wanted[block.tiles - 1] |= static_cast<uint8_t>(1 << pixel);
+        const int pixel = (span.row - row) * side + col - left;
+        block.wanted[block.tiles - 1] |= static_cast<uint16_t>(1 << pixel);
         ++block.pixels;
       }
     }
@@ -87,7 +93,7 @@ class WinogradConv : public ConvBase {
 
   size_t ScratchBytes() const override {
     return ConvBase::ScratchBytes() +
-           kPositions * kTiles * (channels_ + kernels_.panel) * sizeof(float);
+           positions_ * TilesAtOnce(m_) * (channels_ + kernels_.panel) * sizeof(float);
   }
   int64_t MacsPerPixel() const override { return in_.channels * out_.channels * 9; }
   size_t WeightBytes() const override { return weights_.Bytes(); }
@@ -101,29 +107,49 @@ class WinogradConv : public ConvBase {
     size_t first = 0;  // pixel of the epilogue
     size_t tiles = 0;
     size_t pixels = 0;
-    std::array<const float*, kTiles> windows{};
-    std::array<uint8_t, kTiles> wanted{};
+    std::array<const float*, kMostTiles> windows{};
+    std::array<uint16_t, kMostTiles> wanted{};
   };
+
+  /// G g G^T of every 3x3 filter: [filter][position].
+  std::vector<float> TransformFilters(std::span<const float> filters) const {
+    const auto transform = FilterTransform(m_);
+    std::vector<float> transformed;
+    transformed.reserve(filters.size() / 9 * positions_);
+    for (size_t f = 0; f < filters.size(); f += 9) {
+      for (const auto& row : transform) {
+        for (const auto& column : transform) {
+          double sum = 0;
+          for (size_t y = 0; y < 3; ++y)
+            for (size_t x = 0; x < 3; ++x)
+              sum += row[y] * column[x] * double{filters[f + y * 3 + x]};
+          transformed.push_back(static_cast<float>(sum));
+        }
+      }
+    }
+    return transformed;
+  }
 
   void Flush(Block& block) const {
     if (block.tiles == 0) return;
     const size_t panel = kernels_.panel;
     const size_t input_pitch = block.tiles * channels_;
     const size_t product_pitch = block.tiles * panel;
-    kernels_.winograd_input({.windows = block.windows.data(),
+    kernels_.winograd_input({.m = m_,
+                             .windows = block.windows.data(),
                              .count = block.tiles,
                              .row_stride = row_stride_,
                              .col_stride = in_.col_stride,
                              .channels = channels_,
                              .out = block.inputs,
                              .out_pitch = input_pitch});
-    std::array<const float*, kTiles> rows{};
+    std::array<const float*, kMostTiles> rows{};
     for (size_t i = 0; i < block.tiles; ++i) rows[i] = block.inputs + i * channels_;
     kernels::Epilogue& epilogue = block.epilogue;
     epilogue.channel = 0;
     for (size_t p = 0; p < weights_.panels; ++p) {
       epilogue.width = std::min(panel, weights_.outputs - p * panel);
-      for (size_t position = 0; position < kPositions; ++position) {
+      for (size_t position = 0; position < positions_; ++position) {
         const auto offset = static_cast<ptrdiff_t>(position * input_pitch);
         kernels_.gemm(
             {.pixels = rows.data(),
@@ -131,13 +157,14 @@ class WinogradConv : public ConvBase {
              .run_offset = &offset,
              .runs = 1,
              .run_length = channels_,
-             .weights = weights_.weights.data() + (p * kPositions + position) * channels_ * panel,
+             .weights = weights_.weights.data() + (p * positions_ + position) * channels_ * panel,
              .bias = no_bias_.data(),
              .out = block.products + position * product_pitch,
              .out_pitch = panel,
              .columns = epilogue.width});
       }
-      kernels_.winograd_output({.products = block.products,
+      kernels_.winograd_output({.m = m_,
+                                .products = block.products,
                                 .pitch = product_pitch,
                                 .count = block.tiles,
                                 .wanted = block.wanted.data(),
@@ -150,26 +177,32 @@ class WinogradConv : public ConvBase {
     block.tiles = block.pixels = 0;
   }
 
+  size_t m_;
+  size_t positions_;  // of a transformed tile
   size_t channels_;
   ptrdiff_t row_stride_;
-  PackedWeights weights_;  // [panel][position][channel][output]
   std::vector<float> no_bias_;
+  PackedWeights weights_;  // [panel][position][channel][output]
 };
 
 }  // namespace
 
-bool UsesWinograd(const ConvWindow& window, const Shape& input, const Shape& output) {
+int WinogradTile(const ConvWindow& window, const Shape& input, const Shape& output) {
   const bool plain = window.kernel == std::array<int64_t, 2>{3, 3} &&
                      window.stride == std::array<int64_t, 2>{1, 1} &&
                      window.dilation == std::array<int64_t, 2>{1, 1} && window.groups == 1;
-  if (!plain || input.size() != 4) return false;
+  if (!plain || input.size() != 4) return 0;
+  const int64_t filters = input[1] * output[1];
+  if (input[1] < kLeastChannels || output[1] < kLeastChannels || filters > kMostFilters2) return 0;
+  const bool large = std::min(output[2], output[3]) >= kLeastSide4;
+  const int tile = large && filters <= kMostFilters4 ? 4 : 2;
   // Rows of a batch's pictures follow one another; a tile lies in one picture.
-  const bool whole = output[0] == 1 || output[2] % 2 == 0;
-  return whole && input[1] >= kLeastChannels && output[1] >= kLeastChannels;
+  return output[0] == 1 || output[2] % tile == 0 ? tile : 0;
 }
 
 Result<KernelPtr> MakeWinograd(const MakeContext& context, const ConvWindow& window) {
-  return KernelPtr(std::make_unique<WinogradConv>(context, window));
+  const int tile = WinogradTile(window, context.in(0).shape, context.out(0).shape);
+  return KernelPtr(std::make_unique<WinogradConv>(context, window, static_cast<size_t>(tile)));
 }
 
 }  // namespace deltacnn

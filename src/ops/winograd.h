@@ -1,7 +1,6 @@
-// 3x3 convolution with stride 1 by Winograd's minimal filtering F(2x2, 3x3): four outputs for 16
-// products a channel pair instead of 36 (Lavin and Gray, "Fast Algorithms for Convolutional Neural
-// Networks", 2016, section 4.1). Larger tiles need fewer products still, but lose more bits to
-// rounding and waste more where few pixels changed.
+// 3x3 convolution with stride 1 by Winograd's minimal filtering F(m x m, 3x3): m * m outputs for
+// (m + 2)^2 products a channel pair instead of 9 * m * m (Lavin and Gray, "Fast Algorithms for
+// Convolutional Neural Networks", 2016, section 4).
 #pragma once
 
 #include "ops/conv_window.h"
@@ -9,9 +8,9 @@
 
 namespace deltacnn {
 
-/// Whether a convolution of these shapes is computed this way, always: the bits of a pixel may not
-/// depend on how many others are computed with it.
-bool UsesWinograd(const ConvWindow& window, const Shape& input, const Shape& output);
+/// The side m of the tiles by which a convolution of these shapes is computed, always: the bits of
+/// a pixel may not depend on how many others are computed with it. 0: not this way.
+int WinogradTile(const ConvWindow& window, const Shape& input, const Shape& output);
 
 Result<KernelPtr> MakeWinograd(const MakeContext& context, const ConvWindow& window);
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <set>
 
 #include "core/spans.h"
 
@@ -235,6 +236,45 @@ TEST(SpanList, ListsTheSetPixelsInOrderInChunks) {
     }
     ASSERT_EQ(got, want);
     ASSERT_EQ(list.pixels(), want.size());
+  }
+}
+
+TEST(SpanList, ListsTilesOneAfterTheOther) {
+  std::mt19937 rng(8);
+  for (int round = 0; round < 500; ++round) {
+    const Grid grid{1 + static_cast<int>(rng() % 9), kWidths[rng() % std::size(kWidths)]};
+    const int percents[] = {0, 5, 50, 95, 100};
+    const Mask mask(grid, percents[rng() % 5], rng);
+    const int side = rng() % 2 == 0 ? 2 : 4;
+    const int chunk = 1 + static_cast<int>(rng() % 200);
+    SpanList list;
+    list.Reserve(grid);
+    const Span* memory = list.all().data();
+    list.BuildByTiles(mask.view, chunk, side);
+    std::vector<std::pair<int, int>> want;
+    for (int top = 0; top < grid.rows; top += side) {
+      for (int left = 0; left < grid.cols; left += side) {
+        for (int r = top; r < std::min(top + side, grid.rows); ++r) {
+          for (int c = left; c < std::min(left + side, grid.cols); ++c)
+            if (mask.at(r, c)) want.push_back({r, c});
+        }
+      }
+    }
+    std::vector<std::pair<int, int>> got;
+    for (size_t i = 0; i < list.chunks(); ++i) {
+      std::set<std::pair<int, int>> tiles;
+      for (const Span& span : list.chunk(i)) {
+        ASSERT_EQ(span.first, got.size());
+        for (int k = 0; k < span.count; ++k) {
+          got.push_back({span.row, span.col + k});
+          tiles.insert({span.row / side, (span.col + k) / side});
+        }
+      }
+      ASSERT_LE(static_cast<int>(tiles.size()), std::max(1, chunk / (side * side)));
+    }
+    ASSERT_EQ(got, want);
+    ASSERT_EQ(list.pixels(), want.size());
+    ASSERT_EQ(list.all().data(), memory) << "no allocation after Reserve";
   }
 }
 
