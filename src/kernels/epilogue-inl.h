@@ -40,20 +40,23 @@ HWY_INLINE void Store(float* to, const float* from, size_t n) {
 /// lie too far apart for the hardware to guess the next one.
 HWY_INLINE void PrefetchTile(const Epilogue& epilogue, size_t first, size_t rows) {
   constexpr size_t kLine = 64 / sizeof(float);
+  const auto prefetch = [&](const float* const* pixels) {
+    for (size_t i = first; i < first + rows; ++i)
+      for (size_t c = 0; c < epilogue.width; c += kLine)
+        __builtin_prefetch(pixels[i] + epilogue.channel + c);
+  };
   for (size_t i = first; i < first + rows; ++i)
     for (size_t c = 0; c < epilogue.width; c += kLine)
       __builtin_prefetch(epilogue.targets[i] + epilogue.channel + c, 1);
+  if (epilogue.addend != nullptr) prefetch(epilogue.addend);
   for (size_t s = 0; s < epilogue.step_count; ++s) {
     const EpilogueStep& step = epilogue.steps[s];
-    if (step.kind != EpilogueStep::Kind::kOperand || step.single) continue;
-    for (size_t i = first; i < first + rows; ++i)
-      for (size_t c = 0; c < epilogue.width; c += kLine)
-        __builtin_prefetch(step.operand[i] + epilogue.channel + c);
+    if (step.kind == EpilogueStep::Kind::kOperand && !step.single) prefetch(step.operand);
   }
 }
 
 /// Finishes the tile `x`: `rows` pixels from number `first` on, `pitch` floats each, of which the
-/// first epilogue.width are wanted. The clamp has been applied.
+/// first epilogue.width are wanted. Clamp and addend have been applied.
 HWY_INLINE void FinishTile(const Epilogue& epilogue, float* x, size_t pitch, size_t first,
                            size_t rows) {
   for (size_t s = 0; s < epilogue.step_count; ++s) {

@@ -47,6 +47,16 @@ using WholePanel = Columns<F32, 2>;
 using HalfPanel = Columns<F32, 1>;
 using QuarterPanel = Columns<HalfVector, 1>;
 
+/// The vector at from + begin, of which only what lies before from + end may be read.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadFirst(D d, const float* from, size_t begin, size_t end) {
+  constexpr size_t kWide = hn::MaxLanes(d);
+  if (begin + kWide <= end) return hn::LoadU(d, from + begin);
+  HWY_ALIGN float lanes[kWide] = {};
+  for (size_t i = begin; i < end; ++i) lanes[i - begin] = from[i];
+  return hn::Load(d, lanes);
+}
+
 /// `kRows` pixels, all accumulators in registers. Row i of the results goes to out + i * pitch or,
 /// if `kDirect`, to the epilogue's targets; then there are no steps and all columns are wanted.
 template <class C, size_t kRows, bool kDirect>
@@ -114,13 +124,26 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
     for (size_t v = 0; v < kVectors; ++v)
       sum[i][v] = hn::Add(sum[i][v], hn::LoadU(d, args.bias + v * kWide));
   }
-  if (args.epilogue != nullptr && args.epilogue->clamp) {
-    const auto low = hn::Set(d, args.epilogue->low);
-    const auto high = hn::Set(d, args.epilogue->high);
-    HWY_UNROLL(16)
-    for (size_t i = 0; i < kRows; ++i) {
-      for (size_t v = 0; v < kVectors; ++v) sum[i][v] = AtMost(AtLeast(sum[i][v], low), high);
+  if (args.epilogue != nullptr) {
+    const Epilogue& epilogue = *args.epilogue;
+    const auto add = [&]() HWY_ATTR {
+      HWY_UNROLL(16)
+      for (size_t i = 0; i < kRows; ++i) {
+        const float* addend = epilogue.addend[first + i] + epilogue.channel;
+        for (size_t v = 0; v < kVectors; ++v)
+          sum[i][v] = hn::Add(sum[i][v], LoadFirst(d, addend, v * kWide, epilogue.width));
+      }
+    };
+    if (epilogue.addend != nullptr && epilogue.add_first) add();
+    if (epilogue.clamp) {
+      const auto low = hn::Set(d, epilogue.low);
+      const auto high = hn::Set(d, epilogue.high);
+      HWY_UNROLL(16)
+      for (size_t i = 0; i < kRows; ++i) {
+        for (size_t v = 0; v < kVectors; ++v) sum[i][v] = AtMost(AtLeast(sum[i][v], low), high);
+      }
     }
+    if (epilogue.addend != nullptr && !epilogue.add_first) add();
   }
   if constexpr (!kDirect) {
     store();

@@ -80,6 +80,10 @@ struct EpilogueStep {
 struct Epilogue {
   bool clamp = false;  // first of all, results are clipped to [low, high]; NaN stays NaN
   float low = 0, high = 0;
+  // Unless null: channel 0 of what is added before (`add_first`) or right after the clamp, by
+  // pixel. The GEMM and Winograd's outputs take it, the depthwise convolution does not.
+  const float* const* addend = nullptr;
+  bool add_first = false;
   const EpilogueStep* steps = nullptr;
   size_t step_count = 0;
   float* const* targets = nullptr;  // where channel 0 goes, by pixel

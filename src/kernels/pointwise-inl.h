@@ -279,18 +279,22 @@ HWY_INLINE bool SameBits(D /*d*/, hn::Vec<D> x, hn::Vec<D> y) {
 
 float SquaredDistance(const float* a, const float* b, const float* weights, size_t n) {
   const WholeVector whole;
-  V sum = hn::Zero(kF32);
+  const auto add = [&](size_t i, const auto& lanes, V sum) HWY_ATTR {
+    const V d = hn::Sub(lanes.Load(a + i), lanes.Load(b + i));
+    return hn::MulAdd(hn::Mul(d, d), lanes.Load(weights + i), sum);
+  };
+  // Four sums: one would wait for itself.
+  V sum[4];
+  for (V& part : sum) part = hn::Zero(kF32);
   size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const V d = hn::Sub(whole.Load(a + i), whole.Load(b + i));
-    sum = hn::MulAdd(hn::Mul(d, d), whole.Load(weights + i), sum);
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    HWY_UNROLL(4)
+    for (size_t s = 0; s < 4; ++s) sum[s] = add(i + s * kLanes, whole, sum[s]);
   }
-  if (i < n) {
-    const PartialVector rest(n - i);
-    const V d = hn::Sub(rest.Load(a + i), rest.Load(b + i));
-    sum = hn::MulAdd(hn::Mul(d, d), rest.Load(weights + i), sum);
-  }
-  return hn::GetLane(hn::SumOfLanes(kF32, sum));
+  for (; i + kLanes <= n; i += kLanes) sum[0] = add(i, whole, sum[0]);
+  if (i < n) sum[1] = add(i, PartialVector(n - i), sum[1]);
+  return hn::GetLane(
+      hn::SumOfLanes(kF32, hn::Add(hn::Add(sum[0], sum[1]), hn::Add(sum[2], sum[3]))));
 }
 
 HWY_INLINE bool StoreChangedRow(float* dst, const float* src, size_t n) {

@@ -115,12 +115,15 @@ void InputTiles(const WinogradInputArgs& args) {
   }
 }
 
-/// One vector of channels of a tile: the wanted outputs go to adjacent rows of `out`.
+/// One vector of channels of a tile, from channel `c` of the panel on: the wanted outputs, pixels
+/// of the epilogue from `pixel` on, go to adjacent rows of `out`.
 template <class F>
 HWY_INLINE void TransformOutput(const WinogradOutputArgs& args, const float* products,
-                                unsigned wanted, V bias, V low, V high, float* out) {
+                                unsigned wanted, V bias, V low, V high, size_t pixel, size_t c,
+                                float* out) {
   constexpr size_t kIn = F::kIn;
   constexpr size_t kOut = F::kOut;
+  const Epilogue& epilogue = *args.epilogue;
   HWY_ALIGN float half[kOut * kIn * kLanes];  // A^T p
   HWY_UNROLL(6)
   for (size_t j = 0; j < kIn; ++j) {
@@ -143,8 +146,19 @@ HWY_INLINE void TransformOutput(const WinogradOutputArgs& args, const float* pro
     HWY_UNROLL(4)
     for (size_t x = 0; x < kOut; ++x) {
       if ((row >> x & 1) == 0) continue;
-      hn::StoreU(AtMost(AtLeast(hn::Add(t[x], bias), low), high), kF32, out);
+      V result = hn::Add(t[x], bias);
+      if (epilogue.addend == nullptr) {
+        result = AtMost(AtLeast(result, low), high);
+      } else {
+        const V addend =
+            LoadFirst(kF32, epilogue.addend[pixel] + epilogue.channel, c, epilogue.width);
+        if (epilogue.add_first) result = hn::Add(result, addend);
+        result = AtMost(AtLeast(result, low), high);
+        if (!epilogue.add_first) result = hn::Add(result, addend);
+      }
+      hn::StoreU(result, kF32, out);
       out += kPanel;
+      ++pixel;
     }
   }
 }
@@ -165,13 +179,14 @@ void OutputTiles(const WinogradOutputArgs& args) {
     for (size_t tile = begin; tile < end; ++tile)
       rows += static_cast<size_t>(std::popcount(args.wanted[tile]));
     PrefetchTile(epilogue, first, rows);
-    float* out = results;
+    size_t row = 0;
     for (size_t tile = begin; tile < end; ++tile) {
       for (size_t c = 0; c < epilogue.width; c += kLanes) {
         TransformOutput<F>(args, args.products + tile * kPanel + c, args.wanted[tile],
-                           hn::LoadU(kF32, args.bias + c), low, high, out + c);
+                           hn::LoadU(kF32, args.bias + c), low, high, first + row, c,
+                           results + row * kPanel + c);
       }
-      out += static_cast<size_t>(std::popcount(args.wanted[tile])) * kPanel;
+      row += static_cast<size_t>(std::popcount(args.wanted[tile]));
     }
     FinishTile(epilogue, results, kPanel, first, rows);
     first += rows;

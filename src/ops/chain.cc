@@ -18,7 +18,8 @@ Chain::Chain(const MakeContext& context, size_t first_operand)
   });
 }
 
-kernels::Epilogue Chain::Fused(const Work& work, float** targets, const float** operand_pointers,
+kernels::Epilogue Chain::Fused(const Work& work, bool adds, float** targets,
+                               const float** operand_pointers,
                                kernels::EpilogueStep* epilogue_steps) const {
   kernels::Epilogue epilogue{.steps = epilogue_steps, .targets = targets};
   if (work.compare) epilogue.changed = work.changed + work.spans.front().first;
@@ -27,27 +28,49 @@ kernels::Epilogue Chain::Fused(const Work& work, float** targets, const float** 
     for (int k = 0; k < span.count; ++k, target += out_.col_stride) *targets++ = target;
   }
   for (const ChainStep& step : steps_) {
+    const bool first = epilogue.step_count == 0;  // what may happen in registers still may
     const bool relu = step.kind == Kind::kUnary && step.unary == kernels::Unary::kRelu;
     const bool clip = step.kind == Kind::kUnary && step.unary == kernels::Unary::kClip;
-    if (&step == &steps_.front() && (relu || clip)) {
+    if (first && !epilogue.clamp && (relu || clip) &&
+        (epilogue.addend == nullptr || epilogue.add_first)) {
       epilogue.clamp = true;
       epilogue.low = relu ? 0 : step.a;
       epilogue.high = relu ? std::numeric_limits<float>::infinity() : step.b;
       continue;
     }
+    const float* const* operand_pixels = operand_pointers;
+    const bool operand = step.kind == Kind::kOperand;
+    const bool single = operand && operands_[static_cast<size_t>(step.operand)].single();
+    if (operand) {
+      const BroadcastMap& map = operands_[static_cast<size_t>(step.operand)];
+      for (const Span& span : work.spans)
+        for (int k = 0; k < span.count; ++k)
+          *operand_pointers++ = map.Pixel<float>(work, span.row, span.col + k);
+    }
+    if (first && adds && operand && !single && step.binary == kernels::Binary::kAdd &&
+        epilogue.addend == nullptr) {
+      epilogue.addend = operand_pixels;
+      epilogue.add_first = !epilogue.clamp;
+      continue;
+    }
     kernels::EpilogueStep& made = epilogue_steps[epilogue.step_count++];
     made = {.unary = step.unary, .binary = step.binary, .a = step.a, .b = step.b};
     if (step.kind == Kind::kScalar) made.kind = kernels::EpilogueStep::Kind::kScalar;
-    if (step.kind != Kind::kOperand) continue;
-    const BroadcastMap& operand = operands_[static_cast<size_t>(step.operand)];
+    if (!operand) continue;
     made.kind = kernels::EpilogueStep::Kind::kOperand;
-    made.single = operand.single();
-    made.operand = operand_pointers;
-    for (const Span& span : work.spans)
-      for (int k = 0; k < span.count; ++k)
-        *operand_pointers++ = operand.Pixel<float>(work, span.row, span.col + k);
+    made.single = single;
+    made.operand = operand_pixels;
   }
   return epilogue;
+}
+
+void Chain::Prefetch(const Work& work) const {
+  constexpr int64_t kLine = 64 / sizeof(float);
+  for (const Span& span : work.spans) {
+    const float* target = work.Pixel<float>(out_, span.row, span.col);
+    for (int k = 0; k < span.count; ++k, target += out_.col_stride)
+      for (int64_t c = 0; c < out_.channels; c += kLine) __builtin_prefetch(target + c, 1);
+  }
 }
 
 void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
@@ -67,16 +90,17 @@ void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel
       continue;
     }
     for (int k = 0; k < span.count; ++k, x += pitch, target += out_.col_stride) {
-      uint8_t flags = kChanged;
-      if (judged) {
-        // A change too small to propagate leaves the old value in place, so that small changes add
-        // up. Written so that a NaN counts as a strong change.
-        const float distance = kernels_.squared_distance(target, x, weights, width);
-        if (distance <= cutoff) continue;
-        if (!(distance <= strong)) flags |= kStrong;
+      uint8_t& flags = work.changed[span.first + static_cast<size_t>(k)];
+      if (!judged) {
+        if (kernels_.store_changed(target, x, width)) flags |= kChanged;
+        continue;
       }
-      if (kernels_.store_changed(target, x, width))
-        work.changed[span.first + static_cast<size_t>(k)] |= flags;
+      // A change too small to propagate leaves the old value in place, so that small changes add
+      // up. Written so that a NaN counts as a strong change.
+      const float distance = kernels_.squared_distance(target, x, weights, width);
+      if (distance <= cutoff) continue;
+      std::memcpy(target, x, width * sizeof(float));
+      flags |= distance <= strong ? kChanged : kChanged | kStrong;
     }
   }
 }

@@ -23,9 +23,14 @@ class Chain {
   size_t steps() const { return steps_.size(); }
   size_t operands() const { return operands_.size(); }
   /// The epilogue for the work's pixels; channel and width are to be filled in. It refers to the
-  /// rooms given: a target and `operands()` pointers a pixel, and `steps()` steps.
-  kernels::Epilogue Fused(const Work& work, float** targets, const float** operand_pointers,
+  /// rooms given: a target and `operands()` pointers a pixel, and `steps()` steps. `adds`: the
+  /// kernel takes an addend.
+  kernels::Epilogue Fused(const Work& work, bool adds, float** targets,
+                          const float** operand_pointers,
                           kernels::EpilogueStep* epilogue_steps) const;
+
+  /// Asks for the memory of the work's pixels, which Finish will compare and write.
+  void Prefetch(const Work& work) const;
 
   /// Applies all steps to channels [channel, channel + width) of the pixels of `spans` and stores
   /// the result in the output. The block `x` has one row of `pitch` floats a pixel; what lies

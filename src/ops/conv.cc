@@ -47,7 +47,7 @@ class GemmConv : public ConvBase {
     const Scratch scratch = Divide(work.scratch);
     const size_t count = Windows(work, scratch.pixels);
     const size_t panel = kernels_.panel;
-    kernels::Epilogue epilogue = Begin(work, scratch);
+    kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
     for (const PackedWeights& group : groups_) {
       for (size_t p = 0; p < group.panels; ++p) {
         epilogue.width = std::min(panel, group.outputs - p * panel);
@@ -105,7 +105,7 @@ class DepthwiseConv : public ConvBase {
     const auto channels = static_cast<size_t>(in_.channels);
     const Scratch scratch = Divide(work.scratch);
     const size_t count = Windows(work, scratch.pixels);
-    kernels::Epilogue epilogue = Begin(work, scratch);
+    kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/false);
     for (size_t c = 0; c < channels; c += kernels::kDepthwiseWidth) {
       epilogue.channel = c;
       epilogue.width = std::min(kernels::kDepthwiseWidth, channels - c);

@@ -79,8 +79,10 @@ size_t ConvBase::Windows(const Work& work, const float** pixels) const {
   return n;
 }
 
-kernels::Epilogue ConvBase::Begin(const Work& work, const Scratch& scratch) const {
-  if (Fuses(work)) return chain_.Fused(work, scratch.targets, scratch.operands, scratch.steps);
+kernels::Epilogue ConvBase::Begin(const Work& work, const Scratch& scratch, bool adds) const {
+  if (Fuses(work))
+    return chain_.Fused(work, adds, scratch.targets, scratch.operands, scratch.steps);
+  chain_.Prefetch(work);
   const auto pitch = static_cast<size_t>(out_.channels);
   for (size_t i = 0; i < chunk_; ++i) scratch.targets[i] = scratch.block + i * pitch;
   return {.targets = scratch.targets};

@@ -46,23 +46,24 @@ class ConvBase : public Kernel {
   /// Points at the first pixel of the window of every listed pixel; returns their number.
   size_t Windows(const Work& work, const float** pixels) const;
 
-  /// The epilogue for the work's pixels; channel and width are to be filled in. It is the chain if
+  /// The epilogue for the work's pixels; channel and width are to be filled in. `adds`: the kernel
+  /// takes an addend. It is the chain if
   /// all of that can be one. Else (and for a cutoff, which judges whole pixels) the results go to
   /// the block, and End runs the chain.
-  kernels::Epilogue Begin(const Work& work, const Scratch& scratch) const;
+  kernels::Epilogue Begin(const Work& work, const Scratch& scratch, bool adds) const;
   void End(const Work& work, const Scratch& scratch) const;
 
   Placement in_, out_;
   const kernels::Table& kernels_;
   ConvWindow window_;
   Chain chain_;
+  std::array<WindowMap, 2> map_;  // rows, columns
 
  private:
   bool Fuses(const Work& work) const { return chain_.fuses() && !(work.limits.cutoff > 0); }
 
   size_t chunk_;
   size_t operand_masks_;
-  std::array<WindowMap, 2> map_;
   int64_t row_stride_ = 0;
   std::vector<int64_t> window_start_;  // of every output row, at column 0
 };

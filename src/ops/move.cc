@@ -55,6 +55,11 @@ class MoveKernel : public Kernel {
       first_col_bit_ = std::min(first_col_bit_, b);
       last_col_bit_ = std::max(last_col_bit_, b);
     }
+    IndexColumns();
+    packed_ = runs_.size() == 1 && runs_[0].offset >= 0 && out_.col_stride == out_.channels &&
+              std::ranges::none_of(offset_.row, [](int64_t row) { return row < 0; });
+    for (size_t c = 0; c < offset_.col.size(); ++c)
+      packed_ = packed_ && offset_.col[c] == static_cast<int64_t>(c) * out_.channels;
   }
 
   void SetFill(std::span<const std::byte> value) { fill_.assign(value.begin(), value.end()); }
@@ -66,6 +71,10 @@ class MoveKernel : public Kernel {
     for (int r = 0; r < out.grid.rows; ++r) {
       const int64_t row = bit_.row[static_cast<size_t>(r)];
       if (row < 0 || !MayReach(in, row)) continue;
+      if (!cols_before_.empty()) {
+        for (const int64_t channel : bit_.channel) AffectRow(in, row + channel, r, out);
+        continue;
+      }
       for (int c = 0; c < out.grid.cols; ++c) {
         const int64_t col = bit_.col[static_cast<size_t>(c)];
         if (col < 0) continue;
@@ -79,6 +88,7 @@ class MoveKernel : public Kernel {
   }
 
   void Compute(const Work& work) const override {
+    if (packed_ && !work.compare) return CopySpans(work);
     if (element_ == 4 && offset_.channel.size() == 1) return MoveWords(work);
     const auto* source = work.buffers[in_.buffer];
     for (const Span& span : work.spans) {
@@ -153,6 +163,46 @@ class MoveKernel : public Kernel {
     }
   }
 
+  /// If each output column reads one input column, in ascending order: how many read one before it.
+  void IndexColumns() {
+    const auto descends = [](int64_t a, int64_t b) { return a >= b; };
+    if (bit_.col.empty() || bit_.col[0] < 0 ||
+        std::ranges::adjacent_find(bit_.col, descends) != bit_.col.end())
+      return;
+    for (int64_t bit = 0, c = 0; bit <= bit_.col.back() + 1; ++bit) {
+      while (c < static_cast<int64_t>(bit_.col.size()) && bit_.col[static_cast<size_t>(c)] < bit)
+        ++c;
+      cols_before_.push_back(static_cast<int32_t>(c));
+    }
+  }
+
+  /// Sets in row `r` of `out` the columns whose input, at bit `base` + that of the column, is set.
+  void AffectRow(const MaskView& in, int64_t base, int r, const MaskView& out) const {
+    const int64_t begin = std::max<int64_t>(base + first_col_bit_, 0) / 64 * 64;
+    const int64_t end =
+        std::min(base + last_col_bit_ + 1, static_cast<int64_t>(in.grid.words()) * 64);
+    if (begin >= end) return;
+    const auto column = [&](int64_t bit) {
+      return cols_before_[static_cast<size_t>(
+          std::clamp<int64_t>(bit, 0, static_cast<int64_t>(cols_before_.size()) - 1))];
+    };
+    ForEachRun(in.words + begin / 64, static_cast<int>(end - begin), [&](int first, int last) {
+      out.SetRange(r, column(begin - base + first), column(begin - base + last));
+    });
+  }
+
+  /// Rows of pixels that lie without a gap here and there.
+  void CopySpans(const Work& work) const {
+    const auto bytes = static_cast<int64_t>(element_);
+    for (const Span& span : work.spans) {
+      const int64_t from = start_ + offset_.row[static_cast<size_t>(span.row)] +
+                           offset_.col[static_cast<size_t>(span.col)] + runs_[0].offset;
+      std::memcpy(work.buffers[out_.buffer] + out_.Offset(span.row, span.col) * bytes,
+                  work.buffers[in_.buffer] + from * bytes,
+                  static_cast<size_t>(span.count * out_.channels * bytes));
+    }
+  }
+
   /// False if no input row that an output row at bit `row` reads has changed. Most rows of most
   /// steps end here.
   bool MayReach(const MaskView& in, int64_t row) const {
@@ -224,8 +274,10 @@ class MoveKernel : public Kernel {
   SplitOffsets bit_;     // bits of the input's mask; `channel` holds each distinct one once
   int64_t first_col_bit_ = std::numeric_limits<int32_t>::max();
   int64_t last_col_bit_ = 0;
+  std::vector<int32_t> cols_before_;  // by bit; empty if columns are not in ascending order
   std::vector<Run> runs_;
   bool shuffled_ = false;
+  bool packed_ = false;  // whole rows can be copied at once
 };
 
 }  // namespace

@@ -101,7 +101,8 @@ class Kernel {
   virtual size_t ScratchBytes() const { return 0; }
   /// Most pixels of one Compute call.
   virtual int ChunkPixels() const { return 256; }
-  /// Pixels of a square tile of this side are cheaper together: they are listed one after the other.
+  /// Pixels of a square tile of this side are cheaper together: they are listed one after the
+  /// other.
   virtual int TileSide() const { return 1; }
   virtual int64_t MacsPerPixel() const { return 0; }
   /// True if Compute obeys Work::limits.

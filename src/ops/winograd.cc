@@ -13,12 +13,14 @@ namespace {
 
 // With fewer channels the transforms cost more than the products that they save.
 constexpr int64_t kLeastChannels = 16;
-// Transformed weights are 16 / 9 or 4 times as many, and where little changes, a layer costs the
-// reading of its weights. Where they would not stay in cache, or a map is too small for whole
-// tiles, the smaller kind, or none, is faster on the whole (docs/performance.md).
+// Transformed weights are 16 / 9 times as many, and where little changes, a layer costs the reading
+// of its weights: with more of them than this, the plain sum is faster on the whole.
+constexpr int64_t kMostFilters = 128 * 256;
+// Tiles of 4x4 outputs need fewer products still, but a changed input reaches more outputs, and
+// four times the weights are read: where tiles are small beside the picture.
+constexpr int64_t kLeastSide4 = 96;
+constexpr int64_t kLeastChannels4 = 32;
 constexpr int64_t kMostFilters4 = 128 * 128;
-constexpr int64_t kMostFilters2 = 128 * 256;
-constexpr int64_t kLeastSide4 = 26;
 
 // Tiles that are transformed together: enough to share the reading of the weights, few enough that
 // all of them stay in the second-level cache.
@@ -38,6 +40,23 @@ std::vector<std::array<double, 3>> FilterTransform(size_t m) {
           {0, 0, 1}};
 }
 
+/// Which inputs decide the bits of an output of F(4, 3): more than its three taps, since what the
+/// transforms add for others is subtracted again but for rounding. In F(2, 3) it is just the taps.
+WindowMap Reads4(int64_t pad, int64_t inputs, int64_t outputs) {
+  static constexpr int kFirst[] = {0, 1, 1, 1};  // from the tile's first input on
+  static constexpr int kEnd[] = {5, 5, 5, 6};
+  const auto inside = [&](int64_t i) {
+    return static_cast<int>(std::clamp<int64_t>(i - pad, 0, inputs));
+  };
+  WindowMap map;
+  for (int64_t o = 0; o < outputs; ++o) {
+    map.first.push_back(inside(o / 4 * 4 + kFirst[o % 4]));
+    map.last.push_back(inside(o / 4 * 4 + kEnd[o % 4]));
+  }
+  map.Invert(static_cast<int>(inputs));
+  return map;
+}
+
 class WinogradConv : public ConvBase {
  public:
   WinogradConv(const MakeContext& context, const ConvWindow& window, size_t m)
@@ -55,6 +74,10 @@ class WinogradConv : public ConvBase {
           return filters[(o * channels_ + k % channels_) * positions_ + k / channels_];
         },
         [&](size_t o) { return bias != nullptr ? bias[o] : 0.0f; });
+    if (m_ == 4) {
+      map_[0] = Reads4(window.pad_before[0], SpatialDims(in_.shape)[0], SpatialDims(out_.shape)[0]);
+      map_[1] = Reads4(window.pad_before[1], SpatialDims(in_.shape)[1], SpatialDims(out_.shape)[1]);
+    }
   }
 
   int TileSide() const override { return static_cast<int>(m_); }
@@ -64,7 +87,7 @@ class WinogradConv : public ConvBase {
     auto* inputs = reinterpret_cast<float*>(work.scratch + scratch.bytes);
     Block block{.inputs = inputs,
                 .products = inputs + positions_ * TilesAtOnce(m_) * channels_,
-                .epilogue = Begin(work, scratch)};
+                .epilogue = Begin(work, scratch, /*adds=*/true)};
     // Pixels of a tile that follow one another in the list are computed together; each tile's
     // result does not depend on that.
     const int side = TileSide();
@@ -193,9 +216,10 @@ int WinogradTile(const ConvWindow& window, const Shape& input, const Shape& outp
                      window.dilation == std::array<int64_t, 2>{1, 1} && window.groups == 1;
   if (!plain || input.size() != 4) return 0;
   const int64_t filters = input[1] * output[1];
-  if (input[1] < kLeastChannels || output[1] < kLeastChannels || filters > kMostFilters2) return 0;
+  const int64_t channels = std::min(input[1], output[1]);
+  if (channels < kLeastChannels || filters > kMostFilters) return 0;
   const bool large = std::min(output[2], output[3]) >= kLeastSide4;
-  const int tile = large && filters <= kMostFilters4 ? 4 : 2;
+  const int tile = large && channels >= kLeastChannels4 && filters <= kMostFilters4 ? 4 : 2;
   // Rows of a batch's pictures follow one another; a tile lies in one picture.
   return output[0] == 1 || output[2] % tile == 0 ? tile : 0;
 }

@@ -122,15 +122,19 @@ class RandomNetwork {
       for (int64_t g = 2; g < channels; ++g)
         if (channels % g == 0) groups = g;
     }
-    const int64_t outputs = groups * (groups == channels && Chance(60) ? 1 : Between(1, 9));
+    // With enough channels on both sides, often one that is computed by Winograd's transforms.
+    const bool plain = spatial == 2 && channels >= 16 && Chance(60);
+    if (plain) groups = 1;
+    int64_t outputs = groups * (groups == channels && Chance(60) ? 1 : Between(1, 9));
+    if (plain || (groups == 1 && Chance(20))) outputs = Between(16, 24);
     Shape kernel = {outputs, channels / groups};
     IntList strides, dilations, pads;
     int64_t taps = 1;
     for (size_t d = 0; d < spatial; ++d) {
-      kernel.push_back(Chance(30) ? 1 : Between(1, 5));
+      kernel.push_back(plain ? 3 : Chance(30) ? 1 : Between(1, 5));
       taps *= kernel.back();
-      strides.push_back(Chance(65) ? 1 : Between(1, 3));
-      dilations.push_back(Chance(75) ? 1 : Between(1, 3));
+      strides.push_back(plain || Chance(65) ? 1 : Between(1, 3));
+      dilations.push_back(plain || Chance(75) ? 1 : Between(1, 3));
     }
     const bool same = Chance(50);
     for (size_t i = 0; i < 2 * spatial; ++i) {

@@ -145,7 +145,8 @@ class Stored {
     }
     bytes_ = static_cast<size_t>(stride + gap) * SizeOf(dtype);
     memory_ = std::make_unique<std::max_align_t[]>(bytes_ / sizeof(std::max_align_t) + 1);
-    if (halo.Empty()) std::memset(memory_.get(), 0xCB, bytes_);  // garbage where nothing is stored
+    // Garbage where nothing is stored, but in a halo.
+    std::memset(memory_.get(), halo.Empty() ? 0xCB : 0, bytes_);
     mask_words_.assign(place_.grid.words(), 0);
   }
 

@@ -1,0 +1,67 @@
+#include <algorithm>
+
+#include "kernels/kernel_test.h"
+
+namespace deltacnn::kernels {
+namespace {
+
+class EpilogueTest : public KernelTest {};
+
+TEST_P(EpilogueTest, AddendAndClampHaveTheBitsOfTheSameStepsOneByOne) {
+  const size_t panel = table().panel;
+  for (int round = 0; round < 200; ++round) {
+    const size_t count = Size(1, 20);
+    const size_t depth = Size(1, 30);
+    const size_t width = Size(1, panel);
+    const std::vector<float> input = Floats(count * depth);
+    const std::vector<float> weights = Floats(depth * panel);
+    const std::vector<float> bias = Floats(panel);
+    const std::vector<float> addends = Floats(count * width);
+    std::vector<float> plain(count * panel);
+    std::vector<float> stored(count * width);
+    std::vector<const float*> pixels;
+    std::vector<const float*> addend;
+    std::vector<float*> targets;
+    for (size_t i = 0; i < count; ++i) {
+      pixels.push_back(input.data() + i * depth);
+      addend.push_back(addends.data() + i * width);
+      targets.push_back(stored.data() + i * width);
+    }
+    const ptrdiff_t offset = 0;
+    GemmArgs args{.pixels = pixels.data(),
+                  .count = count,
+                  .run_offset = &offset,
+                  .runs = 1,
+                  .run_length = depth,
+                  .weights = weights.data(),
+                  .bias = bias.data(),
+                  .out = plain.data(),
+                  .out_pitch = panel,
+                  .columns = width};
+    table().gemm(args);
+    const bool first = round % 2 == 0;
+    const Epilogue epilogue{.clamp = round % 3 != 0,
+                            .low = -0.25f,
+                            .high = 0.5f,
+                            .addend = addend.data(),
+                            .add_first = first,
+                            .targets = targets.data(),
+                            .width = width};
+    args.epilogue = &epilogue;
+    table().gemm(args);
+    const auto clamp = [&](float x) { return epilogue.clamp ? std::clamp(x, -0.25f, 0.5f) : x; };
+    for (size_t i = 0; i < count; ++i) {
+      for (size_t c = 0; c < width; ++c) {
+        const float sum = plain[i * panel + c];
+        const float added = addends[i * width + c];
+        const float want = first ? clamp(sum + added) : clamp(sum) + added;
+        ASSERT_EQ(Bits(stored[i * width + c]), Bits(want)) << "round " << round;
+      }
+    }
+  }
+}
+
+DELTACNN_FOR_EVERY_TABLE(EpilogueTest);
+
+}  // namespace
+}  // namespace deltacnn::kernels
