@@ -31,7 +31,8 @@ struct Policy {
   /// larger than a `cutoff` above 0, and with a `reach`.
   float strong = 0;
   /// What `reach` and `strong` have left out is caught up with in one band of the picture at a
-  /// time, once around in this many steps. At least 1; of no effect without `reach`.
+  /// time, once around in this many steps; what that changes goes on without a limit, so nothing
+  /// waits longer. At least 1; of no effect without `reach`.
   int refresh = 32;
 };
 
@@ -55,7 +56,8 @@ struct StepReport {
   double pending = 0;        // share that changed and waits, under StreamOptions::budget_ms
 };
 
-/// What the last step did in one layer of the plan (same order as Plan::layers()).
+/// What the last step did in one layer of the plan (same order as Plan::layers()). A pixel that a
+/// change and then the refresh reached counts twice, also in the shares of the work.
 struct LayerWork {
   int64_t computed = 0;  // output pixels computed
   int64_t changed = 0;   // output pixels whose bits changed
@@ -69,7 +71,7 @@ struct WorkMap {
 
   int rows = 0;
   int columns = 0;
-  std::vector<float> share;  // row-major: multiply-adds done there / those of a dense step, 0..1
+  std::vector<float> share;  // row-major: multiply-adds done there / those of a dense step
 };
 
 /// The mutable state of one video stream. Movable; not thread-safe by itself.

@@ -33,7 +33,6 @@ Reach::Reach(const PlanState& plan, const Policy& policy)
   enabled_ = true;
   judges_ = policy.strong > policy.cutoff && policy.cutoff > 0;
   const Grid input = plan.mask_grids[static_cast<size_t>(plan.inputs[0].mask)];
-  band_.resize(input.words());
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const PlanStep& step = plan.steps[i];
     // Behind the last layers nothing is saved by leaving pixels out.
@@ -60,13 +59,31 @@ Reach::Reach(const PlanState& plan, const Policy& policy)
 
 void Reach::Begin(const MaskView& input) {
   input_ = input;
-  std::copy_n(input.words, input.grid.words(), band_.begin());
-  const MaskView band{band_.data(), input.grid};
-  const int64_t turn = frame_++ % refresh_;
-  for (int64_t r = turn * input.grid.rows / refresh_; r < (turn + 1) * input.grid.rows / refresh_;
-       ++r)
-    band.SetRange(static_cast<int>(r), 0, input.grid.cols);
+  refreshing_ = false;
   for (Resolution& resolution : resolutions_) resolution.fresh = false;
+}
+
+bool Reach::BeginRefresh() {
+  if (!enabled_) return false;
+  turn_ = (turn_ + 1) % refresh_;
+  refreshing_ = true;
+  for (size_t i = 0; i < owed_.size(); ++i)
+    if (Owes(i)) return true;
+  return false;
+}
+
+bool Reach::Owes(size_t index) const {
+  if (owed_count_[index] == 0 || !refreshing_) return owed_count_[index] > 0;
+  return std::ranges::any_of(Band(index), [](uint64_t word) { return word != 0; });
+}
+
+/// What step `index` owes in the band: one of `refresh_` equal shares of its rows.
+std::span<const uint64_t> Reach::Band(size_t index) const {
+  const Grid& grid = resolutions_[static_cast<size_t>(resolution_of_[index])].grid;
+  const auto word = [&](int64_t turn) {
+    return static_cast<size_t>(turn * grid.rows / refresh_ * grid.words_per_row());
+  };
+  return std::span(owed_[index]).subspan(word(turn_), word(turn_ + 1) - word(turn_));
 }
 
 void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong) {
@@ -78,9 +95,8 @@ void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong
       cells.Clear();
       Affect(changed, near.rows, near.cols, 1, cells);
     };
-    spread({band_.data(), input_.grid}, resolution.any);
-    // From the band as well: what it finds overdue may go on at once.
-    if (judges_) spread({band_.data(), input_.grid}, resolution.strong);
+    spread(input_, resolution.any);
+    if (judges_) spread(input_, resolution.strong);
     resolution.fresh = true;
   }
   int64_t count = 0;
@@ -91,6 +107,20 @@ void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong
     if (judges_) may |= resolution.strong.cells[w] & strong.words[w];
     affected.words[w] = due & may;
     owed[w] = due & ~may;
+    count += std::popcount(owed[w]);
+  }
+  owed_count_[index] = count;
+}
+
+void Reach::Settle(size_t index, const MaskView& affected) {
+  if (owed_count_[index] == 0) return;
+  std::vector<uint64_t>& owed = owed_[index];
+  const std::span<const uint64_t> band = Band(index);
+  uint64_t* words = affected.words + (band.data() - owed.data());
+  for (size_t w = 0; w < band.size(); ++w) words[w] |= band[w];
+  int64_t count = 0;
+  for (size_t w = 0; w < owed.size(); ++w) {
+    owed[w] &= ~affected.words[w];
     count += std::popcount(owed[w]);
   }
   owed_count_[index] = count;

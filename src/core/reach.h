@@ -1,6 +1,7 @@
 // The reach policy: where a layer may update, and what it still owes.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "core/plan.h"
@@ -9,7 +10,8 @@
 namespace deltacnn {
 
 /// Keeps, for every step of a plan, the pixels that a change reached but the policy left out. They
-/// are computed once something changes near them, or when the refreshing band comes by. Where the
+/// are computed once something changes near them, or when the refreshing band comes by, which has
+/// gone over the whole picture after Policy::refresh steps. Where the
 /// policy tells strong changes from weak ones, only strong ones reach beyond the cells that overlap
 /// a changed input pixel.
 class Reach {
@@ -24,11 +26,17 @@ class Reach {
 
   /// Starts a step of the stream: `input` is the mask of the image input.
   void Begin(const MaskView& input);
-  /// True if step `index` has left something out.
-  bool Owes(size_t index) const { return owed_count_[index] > 0; }
+  /// Goes over to catching up with the next band of the picture; false if nothing is owed there.
+  bool BeginRefresh();
+  bool refreshing() const { return refreshing_; }
+  /// True if step `index` has left something out, of the band while refreshing.
+  bool Owes(size_t index) const;
   /// Cuts the affected pixels of a step down to those it may update, and adds those it owes there.
   /// `strong` holds those that a strong change reaches; without words unless judges().
   void Limit(size_t index, const MaskView& affected, const MaskView& strong);
+  /// Adds to the affected pixels of a step those that it owes in the band. Leaves none out: what
+  /// the band catches up with goes on to the outputs at once, so that a turn settles everything.
+  void Settle(size_t index, const MaskView& affected);
   /// Everything has been computed: nothing is owed.
   void Forget();
 
@@ -45,12 +53,14 @@ class Reach {
     bool fresh = false;    // the cells are those of the current step
   };
 
+  std::span<const uint64_t> Band(size_t index) const;
+
   bool enabled_ = false;
   bool judges_ = false;
   int refresh_ = 1;
-  int64_t frame_ = 0;
+  int turn_ = 0;  // the number of the band, of `refresh_`
+  bool refreshing_ = false;
   MaskView input_;
-  std::vector<uint64_t> band_;  // the input's changes and the refreshing band
   std::vector<Resolution> resolutions_;
   std::vector<int> resolution_of_;           // by step; -1: not limited
   std::vector<std::vector<uint64_t>> owed_;  // by step

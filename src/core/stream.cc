@@ -62,6 +62,8 @@ struct Stream::State {
   void UseMemory(bool keep);
   MaskView FindAffected(size_t index, const MaskView& out);
   void RunStep(size_t index);
+  void RunSteps();
+  void ClearInputs();
   void Compute(const PlanStep& step, size_t index, const MaskView& affected);
   double CountInputs();
   void Begin(double input_changed);
@@ -163,7 +165,6 @@ void Stream::State::UseMemory(bool keep) {
 
 void Stream::State::RunStep(size_t index) {
   const PlanStep& step = p().steps[index];
-  work[index] = {};
   if (!keeps) std::ranges::for_each(step.opens, [this](int buffer) { ClearHalo(buffer); });
   bool reached = dense;
   for (const int mask : step.input_masks)
@@ -207,8 +208,27 @@ void Stream::State::RunStep(size_t index) {
     if (strong.words != nullptr) strong.And(out);
   }
   mask_count[out_index] = changes;
-  work[index].changed = changes;
+  work[index].changed += changes;
   if (dense && keeps) strength.Measure(p(), index, buffers.data());
+}
+
+/// All layers, in order.
+void Stream::State::RunSteps() {
+  for (size_t i = 0; i < p().steps.size(); ++i) {
+    const auto start = time_layers ? Clock::now() : Clock::time_point();
+    RunStep(i);
+    if (time_layers)
+      work[i].ms += std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  }
+}
+
+/// The changes of the inputs have been taken up.
+void Stream::State::ClearInputs() {
+  for (const Port& port : p().inputs) {
+    int64_t& count = mask_count[static_cast<size_t>(port.mask)];
+    if (count > 0) Mask(port.mask).Clear();
+    count = 0;
+  }
 }
 
 /// Fills `out` with the pixels that the step has to compute. Returns its strong part, if that is
@@ -229,6 +249,11 @@ MaskView Stream::State::FindAffected(size_t index, const MaskView& out) {
     step.kernel->Affected(step_masks, result);
   };
   affected([&](int mask) { return Mask(mask); }, out);
+  if (reach.refreshing()) {
+    if (strong.words != nullptr) strong.Clear();
+    reach.Settle(index, out);
+    return {};
+  }
   if (strong.words != nullptr) affected([&](int mask) { return StrongMask(mask); }, strong);
   if (reach.enabled()) reach.Limit(index, out, strong);
   if (strong.words != nullptr && strength.limits(index).cutoff > 0) strong.Clear();
@@ -270,7 +295,7 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
   } else {
     for (size_t task = 0; task < list.chunks(); ++task) run(task, 0);
   }
-  work[index].computed = static_cast<int64_t>(list.pixels());
+  work[index].computed += static_cast<int64_t>(list.pixels());
   if (work_log.on()) work_log.Add(index, step.grid, list.all());
 }
 
@@ -441,24 +466,22 @@ Result<StepReport> Stream::Step() {
   s.Begin(report.input_changed);
   report.dense = s.dense;
   if (s.work_log.on()) s.work_log.Begin(s.dense);
-  int64_t macs = 0;
-  for (size_t i = 0; i < plan.steps.size(); ++i) {
-    const auto start = s.time_layers ? Clock::now() : Clock::time_point();
-    s.RunStep(i);
-    if (s.time_layers)
-      s.work[i].ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-    macs += s.work[i].computed * plan.steps[i].kernel->MacsPerPixel();
+  std::ranges::fill(s.work, LayerWork{});
+  s.RunSteps();
+  if (!s.dense && s.reach.BeginRefresh()) {
+    s.ClearInputs();
+    s.RunSteps();
   }
+  int64_t macs = 0;
+  for (size_t i = 0; i < plan.steps.size(); ++i)
+    macs += s.work[i].computed * plan.steps[i].kernel->MacsPerPixel();
   report.macs_share = plan.macs == 0 ? report.input_changed
                                      : static_cast<double>(macs) / static_cast<double>(plan.macs);
   if (s.keeps) s.momentum.Record(report.input_changed, report.macs_share);
   if (!plan.dynamic.empty()) {
     if (const Status status = s.RunDynamic(); !status.ok()) return status.error();
   }
-  for (const Port& port : plan.inputs) {
-    if (s.mask_count[static_cast<size_t>(port.mask)] > 0) s.Mask(port.mask).Clear();
-    s.mask_count[static_cast<size_t>(port.mask)] = 0;
-  }
+  s.ClearInputs();
   if (s.budget.enabled()) {
     const std::chrono::duration<double, std::milli> ms = Clock::now() - begin;
     s.dense ? s.budget.TookDense(ms.count()) : s.budget.Took(ms.count());

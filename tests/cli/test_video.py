@@ -117,6 +117,14 @@ def test_run_refuses_what_is_no_size(detector: Path, clip: Path, size: str) -> N
     assert size in outcome.err
 
 
+def test_damage_starts_afresh(detector: Path, clip: Path, tmp_path: Path) -> None:
+    """What follows a picture that cannot be decoded is not built on what was held before it."""
+    support.ffmpeg("-i", clip, "-frames:v", "6", tmp_path / "a%02d.png")
+    (tmp_path / "a03.png").write_bytes(b"bad")
+    frames = answers(call("run", detector, tmp_path, "--jsonl", "-").good().out)
+    assert [frame["work"]["dense"] for frame in frames] == [True, False, True, False, False]
+
+
 def test_a_change_of_size_starts_afresh(detector: Path, clip: Path, tmp_path: Path) -> None:
     support.ffmpeg("-i", clip, "-frames:v", "3", tmp_path / "a%02d.png")
     support.ffmpeg("-i", clip, "-vf", "scale=128:96", "-frames:v", "3", tmp_path / "b%02d.png")
