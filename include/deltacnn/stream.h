@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "deltacnn/executor.h"
 #include "deltacnn/model.h"
 #include "deltacnn/result.h"
 #include "deltacnn/tensor.h"
@@ -38,6 +39,8 @@ struct Policy {
 
 struct StreamOptions {
   int threads = 1;  // results do not depend on it
+  /// Where the stream computes; null: on `threads` threads of its own, the calling one included.
+  std::shared_ptr<Executor> executor = nullptr;
   Policy policy = {};
   bool time_layers = false;  // fill in LayerWork::ms, for profiles
   /// What a step after the first may take, in milliseconds; 0: as long as it needs. What does not

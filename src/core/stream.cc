@@ -35,7 +35,8 @@ size_t Align(size_t size) {
 struct Stream::State {
   State(std::shared_ptr<const Plan> plan_, const StreamOptions& options)
       : plan(std::move(plan_)),
-        pool(options.threads),
+        executor(options.executor != nullptr ? options.executor
+                                             : std::make_shared<ThreadPool>(options.threads)),
         time_layers(options.time_layers),
         reach(p(), options.policy),
         strength(p(), options.policy),
@@ -73,7 +74,7 @@ struct Stream::State {
   }
 
   std::shared_ptr<const Plan> plan;
-  ThreadPool pool;
+  std::shared_ptr<Executor> executor;
   bool time_layers;
   Reach reach;
   Strength strength;
@@ -143,7 +144,7 @@ bool Stream::State::Allocate() {
   changed.assign(pixels, 0);
   step_masks.reserve(most_inputs);
   scratch_stride = Align(plan_state.scratch_bytes + 1);
-  scratch = AllocateZeroed(scratch_stride * static_cast<size_t>(pool.threads()));
+  scratch = AllocateZeroed(scratch_stride * static_cast<size_t>(executor->threads()));
   work.assign(plan_state.steps.size(), {});
   return scratch != nullptr;
 }
@@ -266,13 +267,13 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
   const int side = kernel.TileSide();
   int chunk = most;
   bool parallel = false;
-  if (pool.threads() > 1) {
+  if (executor->threads() > 1) {
     const int64_t pixels = affected.Count();
     const int64_t each = kernel.MacsPerPixel() + 64;
     parallel = pixels * each >= kSerialWork;
     // Four chunks a thread even out unequal ones; 14 pixels (or tiles) fill the widest register
     // block.
-    const int64_t even = pixels / (int64_t{4} * pool.threads()) + 1;
+    const int64_t even = pixels / (int64_t{4} * executor->threads()) + 1;
     const int least = std::min(side * side * 14, most);
     if (parallel) chunk = static_cast<int>(std::clamp<int64_t>(even, least, most));
   }
@@ -291,7 +292,7 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
                     .limits = dense ? ChangeLimits{} : strength.limits(index)});
   };
   if (parallel) {
-    pool.Run(list.chunks(), run);
+    RunTasks(*executor, list.chunks(), run);
   } else {
     for (size_t task = 0; task < list.chunks(); ++task) run(task, 0);
   }
@@ -369,9 +370,9 @@ Stream& Stream::operator=(Stream&&) noexcept = default;
 Stream::~Stream() = default;
 
 Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOptions& options) {
-  if (options.threads < 1 || options.threads > 1024)
-    return Error{ErrorCode::kUsage,
-                 "threads: " + std::to_string(options.threads) + " is not in 1..1024"};
+  const int threads = options.executor != nullptr ? options.executor->threads() : options.threads;
+  if (threads < 1 || threads > 1024)
+    return Error{ErrorCode::kUsage, "threads: " + std::to_string(threads) + " is not in 1..1024"};
   const Policy& policy = options.policy;
   if (!(policy.cutoff >= 0 && policy.cutoff <= 1) || !(policy.strong >= 0 && policy.strong <= 1) ||
       policy.refresh < 1) {

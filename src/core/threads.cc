@@ -33,7 +33,11 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::Start(size_t tasks, const void* context, Call call) {
+void ThreadPool::Run(size_t tasks, Task call, const void* context) {
+  if (workers_.empty() || tasks < 2) {
+    for (size_t task = 0; task < tasks; ++task) call(context, task, 0);
+    return;
+  }
   {
     const std::lock_guard lock(mutex_);
     tasks_ = tasks;

@@ -8,34 +8,22 @@
 #include <thread>
 #include <vector>
 
+#include "deltacnn/executor.h"
+
 namespace deltacnn {
 
-class ThreadPool {
+class ThreadPool final : public Executor {
  public:
   /// `threads` in total, the calling one included.
   explicit ThreadPool(int threads);
-  ~ThreadPool();
+  ~ThreadPool() override;
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
-
-  /// Calls body(task, thread) once for every task in [0, tasks); returns when all are done.
-  template <class Body>
-  void Run(size_t tasks, const Body& body) {
-    if (workers_.empty() || tasks < 2) {
-      for (size_t task = 0; task < tasks; ++task) body(task, 0);
-      return;
-    }
-    Start(tasks, &body, [](const void* context, size_t task, int thread) {
-      (*static_cast<const Body*>(context))(task, thread);
-    });
-  }
+  int threads() const override { return static_cast<int>(workers_.size()) + 1; }
+  void Run(size_t tasks, Task call, const void* context) override;
 
  private:
-  using Call = void (*)(const void* context, size_t task, int thread);
-
-  void Start(size_t tasks, const void* context, Call call);
   void Work(int thread);
   void Loop(int thread);
 
@@ -48,7 +36,18 @@ class ThreadPool {
   std::atomic<size_t> next_{0};
   size_t tasks_ = 0;
   const void* context_ = nullptr;
-  Call call_ = nullptr;
+  Task call_ = nullptr;
 };
+
+/// Calls body(task, thread) once for every task in [0, tasks); returns when all are done.
+template <class Body>
+void RunTasks(Executor& executor, size_t tasks, const Body& body) {
+  executor.Run(
+      tasks,
+      [](const void* context, size_t task, int thread) {
+        (*static_cast<const Body*>(context))(task, thread);
+      },
+      &body);
+}
 
 }  // namespace deltacnn

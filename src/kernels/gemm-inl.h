@@ -85,11 +85,12 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
       for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, out + i * pitch + v * kWide);
     }
   };
-  const size_t pieces = (args.run_length + kSummed - 1) / kSummed;  // of equal length, nearly
+  // Of equal length, nearly. Most runs are one: no time for divisions then.
+  const size_t pieces = args.run_length <= kSummed ? 1 : (args.run_length + kSummed - 1) / kSummed;
   for (size_t r = 0; r < args.runs; ++r) {
     size_t begin = 0;
     for (size_t piece = 0; piece < pieces; ++piece) {
-      const size_t end = args.run_length * (piece + 1) / pieces;
+      const size_t end = pieces == 1 ? args.run_length : args.run_length * (piece + 1) / pieces;
       if (summed + (end - begin) > kSummed) {
         if (totals) add_total();
         store();
@@ -183,9 +184,12 @@ void GemmColumns(const GemmArgs& args) {
   const Epilogue* epilogue = args.epilogue;
   HWY_ALIGN float tile[kMaxRows * C::kWidth];
   // Groups of nearly equal size: 15 pixels run faster as 8 + 7 than as 14 + 1.
-  size_t groups = (args.count + kMaxRows - 1) / kMaxRows;
-  for (size_t first = 0; groups > 0; --groups) {
-    const size_t rows = (args.count - first + groups - 1) / groups;
+  const size_t groups = (args.count + kMaxRows - 1) / kMaxRows;
+  const size_t least = groups == 0 ? 0 : args.count / groups;
+  const size_t larger = args.count - least * groups;  // groups of one more
+  size_t first = 0;
+  for (size_t group = 0; group < groups; ++group) {
+    const size_t rows = least + (group < larger ? 1 : 0);
     if (epilogue == nullptr) {
       kGemmRows<C, false>[rows - 1](args, first, args.out + first * args.out_pitch, args.out_pitch);
     } else {

@@ -110,6 +110,42 @@ TEST(Stream, ThreadsDoNotChangeABit) {
   }
 }
 
+/// Runs everything on the calling thread, last task first, under changing thread numbers.
+class Backwards final : public Executor {
+ public:
+  explicit Backwards(int threads) : threads_(threads) {}
+  int threads() const override { return threads_; }
+  void Run(size_t tasks, Task call, const void* context) override {
+    ++runs;
+    while (tasks-- > 0) call(context, tasks, static_cast<int>(tasks) % threads_);
+  }
+  int runs = 0;
+
+ private:
+  int threads_;
+};
+
+TEST(Stream, RunsOnAnExecutorOfTheCaller) {
+  const auto plan = PlanOf(ConvNet());
+  StreamOptions options;
+  const auto executor = std::make_shared<Backwards>(3);
+  options.executor = executor;
+  auto brought = Stream::Create(plan, options);
+  ASSERT_TRUE(brought.ok());
+  Stream own = StreamOf(plan, 1);
+  std::mt19937 rng(2);
+  Tensor image = RandomTensor(rng, {1, 3, 48, 40});
+  for (int frame = 0; frame < 8; ++frame) {
+    StepWith(*brought, image);
+    StepWith(own, image);
+    EXPECT_EQ(OutputsOf(*brought), OutputsOf(own));
+    ChangeBlock(image, rng);
+  }
+  EXPECT_GT(executor->runs, 0);
+  options.executor = std::make_shared<Backwards>(0);
+  EXPECT_FALSE(Stream::Create(plan, options).ok());
+}
+
 TEST(Stream, RefusesAnImpossibleNumberOfThreads) {
   const auto plan = PlanOf(ConvNet());
   for (const int threads : {0, -1, 100'000}) {
