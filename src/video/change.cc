@@ -1,6 +1,7 @@
 // Which 8x8 blocks differ from the picture held.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <span>
@@ -17,8 +18,7 @@ constexpr int kSubBlock = 4;
 constexpr int kRowAlignment = 64;
 
 // The constants of the rule were compared with others in docs/change_detection.md.
-constexpr float kNoiseFactor = 3.9F;  // deviations of a sub-block's mean
-constexpr int kNoiseRows = 4;         // noise is measured in one row of blocks of so many
+constexpr int kNoiseRows = 4;  // noise is measured in one row of blocks of so many
 // An I-frame moves every block a little, mostly by less than the tolerance. Where it moves them
 // farther, the limit follows, and comes down over some frames: what has moved too far is taken over
 // bit by bit.
@@ -203,6 +203,7 @@ class ChangeDetector::Impl {
   std::vector<uint8_t> pixels_;
   std::vector<uint8_t> differ_;
   std::vector<int16_t> column_sums_;
+  float noise_factor_ = 0;  // how many deviations of a sub-block's mean are no change yet
   int since_intra_ = kPopFrames;
 };
 
@@ -250,6 +251,7 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
   planes_.assign(layout.planes, {});
   size_t pixel_bytes = 0;
   size_t differ_bytes = 0;
+  size_t samples = 0;
   for (int p = 0; p < layout.planes; ++p) {
     Plane& plane = planes_[p];
     plane.layout = PlaneLayout(layout, p);
@@ -260,7 +262,11 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
     plane.stride = RoundUp(plane.row_bytes, kRowAlignment);
     pixel_bytes += static_cast<size_t>(plane.stride) * plane.height;
     differ_bytes += static_cast<size_t>(plane.block_bytes) * changed.columns;
+    samples += static_cast<size_t>(plane.row_bytes) * plane.height;
   }
+  // The largest of N normal deviations is about sqrt(2 ln N): noise alone changes a block in one
+  // frame of several, however many blocks a frame has.
+  noise_factor_ = std::sqrt(2 * std::log(static_cast<float>(samples) / (kSubBlock * kSubBlock)));
   pixels_.resize(pixel_bytes);
   differ_.resize(differ_bytes);
   column_sums_.resize(std::ranges::max(planes_, {}, &Plane::row_bytes).row_bytes);
@@ -293,7 +299,7 @@ void ChangeDetector::Impl::SetLimits(const FrameView& frame) {
     MeasureNoise(frame, static_cast<int>(p), intra ? plane.pops : plane.noise);
     for (int c = 0; c < plane.layout.step; ++c) {
       const auto at_most = [&](float level) { return std::min(level, options_.max_tolerance); };
-      const float noise = at_most(kNoiseFactor * plane.noise[c].mean_deviation());
+      const float noise = at_most(noise_factor_ * plane.noise[c].mean_deviation());
       const float pop = at_most(kPopFactor * plane.pops[c].mean_deviation());
       float& limit = plane.limits[c];
       limit = std::max(limit, noise);

@@ -92,6 +92,23 @@ TEST(Noise, StillScenesStayStill) {
   }
 }
 
+// However many blocks there are: noise alone changes hardly one of them in a frame.
+TEST(Noise, LargePicturesStayStill) {
+  constexpr int kSide = 1024;
+  constexpr int kFrames = 16;
+  std::mt19937 random(15);
+  std::normal_distribution<float> noise(100, 4);
+  Picture frame(PixelFormat::kGray8, kSide, kSide);
+  ChangeDetector detector(kOptions);
+  int64_t changed = 0;
+  for (int i = 0; i < kFrames; ++i) {
+    for (uint8_t& level : frame.plane(0)) level = static_cast<uint8_t>(std::lround(noise(random)));
+    ASSERT_TRUE(detector.Update(frame.view()).ok());
+    if (i > 0) changed += detector.changed().count;
+  }
+  EXPECT_LT(changed, kFrames);
+}
+
 TEST(Noise, OfOneComponentLeavesTheOthersAlone) {
   const Picture still = Still();
   std::mt19937 random(7);
