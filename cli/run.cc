@@ -67,6 +67,7 @@ struct Totals {
   double decode_ms = 0;
   double feed_ms = 0;
   double step_ms = 0;
+  double answer_ms = 0;
 
   double Mean(double sum) const { return frames == 0 ? 0 : sum / static_cast<double>(frames); }
 };
@@ -175,6 +176,7 @@ void Runner::Count(const StepReport& report) {
   totals_.decode_ms += source_.stats().decode_ms;
   totals_.feed_ms += pipeline_.feed_ms();
   totals_.step_ms += pipeline_.step_ms();
+  totals_.answer_ms += pipeline_.answer_ms();
 }
 
 void Runner::PrintSummary() const {
@@ -184,9 +186,11 @@ void Runner::PrintSummary() const {
   fmt::print(stderr, "work {} of dense runs ({} of {} frames dense), input changed {}\n",
              FormatShare(totals_.Mean(totals_.work)), totals_.dense, totals_.frames,
              FormatShare(totals_.Mean(totals_.changed)));
-  fmt::print(stderr, "a frame: decode {:.2f} ms, preprocess {:.2f} ms, network {:.2f} ms\n",
-             totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms),
-             totals_.Mean(totals_.step_ms));
+  fmt::print(
+      stderr,
+      "a frame: decode {:.3f} ms, preprocess {:.3f} ms, network {:.3f} ms, answers {:.3f} ms\n",
+      totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms), totals_.Mean(totals_.step_ms),
+      totals_.Mean(totals_.answer_ms));
   if (arguments_.budget > 0) {
     fmt::print(stderr, "budget {:g} ms: {} of the input waited, on average\n", arguments_.budget,
                FormatShare(totals_.Mean(totals_.pending)));
