@@ -110,6 +110,21 @@ def test_run_takes_raw_video(detector: Path, clip: Path, tmp_path: Path) -> None
     assert answers(out) == expected
 
 
+def test_verify_bench_and_tune_take_raw_video(detector: Path, clip: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "clip.raw"
+    support.ffmpeg("-i", clip, "-f", "rawvideo", "-pix_fmt", "yuv420p", raw)
+    options = ["--raw", "yuv420p", "--size", "96x80"]
+    reports = [
+        json.loads(call("verify", detector, video, *more, "--json", "-").good().out)
+        for video, more in ((clip, []), (raw, options))
+    ]
+    assert reports[0]["hundreds"] == reports[1]["hundreds"]
+    out = call("bench", detector, raw, *options, "--seconds", 0.05, "--json", "-").good().out
+    assert json.loads(out)["rows"][0]["steps"] > 0
+    assert call("tune", detector, raw, *options, "-o", tmp_path / "policy.json").good()
+    assert "96x" in call("verify", detector, raw, "--raw", "yuv420p", "--size", "96x").err
+
+
 @pytest.mark.parametrize("size", ["96", "96x", "0x80", "96x80x3", "axb"])
 def test_run_refuses_what_is_no_size(detector: Path, clip: Path, size: str) -> None:
     outcome = call("run", detector, clip, "--raw", "yuv420p", "--size", size)
