@@ -229,7 +229,7 @@ def rules() -> list[Rule]:
     for tolerance in (4, 5):
         made.append(
             Rule(f"as built, {tolerance}", tolerance, texture=1.5, frames=4, floor=ripple,
-                 noise=None, pop=9.5 / THIRD_OF_NORMAL, cap=14)
+                 noise=None, pop=9.5 / THIRD_OF_NORMAL, cap=12)
         )  # fmt: skip
     return made
 

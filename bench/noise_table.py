@@ -15,6 +15,7 @@ import argparse
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,8 +108,9 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=60)
     parser.add_argument("--sigmas", type=numbers(float), default=[1.0, 2.0, 4.0, 8.0])
     parser.add_argument("--crfs", type=numbers(int), default=[23, 29, 35])
-    parser.add_argument("rest", nargs="*", help="options of verify, after --")
-    arguments = parser.parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments = parser.parse_args(sys.argv[1:end])
+    arguments.rest = sys.argv[end + 1 :]
     rises: dict[str, list[float]] = {}
     print("| clip | variant | input changed | MACs | cost | objects | recall .5 | precision .5 "
           "| recall .75 | precision .75 |")  # fmt: skip
