@@ -24,6 +24,7 @@ import numpy as np
 WIDTH, HEIGHT, FRAMES, GOP = 352, 288, 90, 10
 BLOCK = 8
 MEMORY = 15  # frames whose noise is remembered
+THIRD_OF_NORMAL = 0.4307  # deviations below which a third of normal values are
 
 ENCODERS = {
     "x264 crf 23": ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-g", str(GOP)],
@@ -177,7 +178,7 @@ class Rule:
     # The limit is at least `noise` times a quantile of this, `pop` times that on I-frames.
     floor: Callable[[Difference], np.ndarray] | None = None
     quantile: float = 1 / 3
-    noise: float = 0
+    noise: float | None = 0  # none: as many deviations as the largest of all blocks has
     pop: float = 0
     cap: float = np.inf
 
@@ -196,7 +197,10 @@ class Rule:
         if self.floor is not None:
             levels = self.pops if intra and self.pop else self.noises
             levels.append(float(np.quantile(self.floor(difference), self.quantile)))
-            limit = max(limit, self.from_noise(self.noise, self.noises))
+            noise = self.noise
+            if noise is None:
+                noise = np.sqrt(2 * np.log(1.5 * difference.signed.size)) / THIRD_OF_NORMAL
+            limit = max(limit, self.from_noise(noise, self.noises))
             limit += share * max(0.0, self.from_noise(self.pop, self.pops) - limit)
         return limit * (1 + (self.intra - 1) * share)
 
@@ -223,10 +227,9 @@ def rules() -> list[Rule]:
         Rule("the same, 1.5 times on I, 4 frames", 5, texture=1.5, intra=1.5, frames=4),
     ]
     for tolerance in (4, 5):
-        # The factors in src/video/change.cc are of deviations: a third of them are below 0.4307.
         made.append(
             Rule(f"as built, {tolerance}", tolerance, texture=1.5, frames=4, floor=ripple,
-                 noise=3.9 / 0.4307, pop=9.5 / 0.4307, cap=12)
+                 noise=None, pop=9.5 / THIRD_OF_NORMAL, cap=12)
         )  # fmt: skip
     return made
 

@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -199,12 +200,14 @@ def one_line(message: str) -> str:
     return next(iter(message.strip().splitlines()), "no message")[:120]
 
 
-def make_peers(path: Path, threads: int) -> tuple[list[Peer], dict[str, str]]:
+def make_peers(
+    path: Path, threads: int, kinds: Sequence[type[Peer]] = PEERS
+) -> tuple[list[Peer], dict[str, str]]:
     """The runtimes that give the right answer, and why others do not take part."""
     model, image = load(path)
     wanted = REFERENCE(model, image, threads).outputs()
     peers, missing = [], {}
-    for kind in PEERS:
+    for kind in kinds:
         try:
             peer = kind(model, image, threads)
             worst = difference(peer.outputs(), wanted)

@@ -12,6 +12,7 @@
 #include "report.h"
 #include "synthetic.h"
 #include "terminal.h"
+#include "video_input.h"
 
 namespace deltacnn::cli {
 namespace {
@@ -124,9 +125,7 @@ Result<std::vector<Row>> OnVideo(const BenchArguments& arguments, const VisionMo
   if (!incremental.ok()) return incremental.error();
   auto dense = Pipeline::Create(model, RunPolicy{.name = "exact"}, threads);
   if (!dense.ok()) return dense.error();
-  VideoOptions options;
-  options.stop = &Interrupted();
-  auto source = VideoSource::Open(arguments.video, options);
+  auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();
 
   Progress progress;
@@ -150,7 +149,7 @@ Result<std::vector<Row>> OnVideo(const BenchArguments& arguments, const VisionMo
   }
   if (row.step_ms.size() == 0) {
     return Error{ErrorCode::kUsage,
-                 arguments.video + ": has a single frame; nothing can be compared with it"};
+                 arguments.video.path + ": has a single frame; nothing can be compared with it"};
   }
   row.active = row.changed.Mean();
   return std::vector<Row>{std::move(row)};
@@ -196,7 +195,7 @@ Json RowsJson(const std::vector<Row>& rows) {
 }  // namespace
 
 Status Bench(const BenchArguments& arguments) {
-  if (!arguments.video.empty() && !arguments.spreads()) {
+  if (!arguments.video.path.empty() && !arguments.spreads()) {
     return Error{ErrorCode::kUsage,
                  "--spread none: is for synthetic changes; leave it or the video out"};
   }
@@ -204,8 +203,8 @@ Status Bench(const BenchArguments& arguments) {
   if (!policy.ok()) return policy.error();
   const auto model = LoadVisionModel(arguments.model, "");
   if (!model.ok()) return model.error();
-  const auto rows = arguments.video.empty() ? Synthetic(arguments, *model, *policy)
-                                            : OnVideo(arguments, *model, *policy);
+  const auto rows = arguments.video.path.empty() ? Synthetic(arguments, *model, *policy)
+                                                 : OnVideo(arguments, *model, *policy);
   if (!rows.ok()) return rows.error();
 
   const Plan& plan = *model->plan;
@@ -220,7 +219,7 @@ Status Bench(const BenchArguments& arguments) {
   json["model"] = arguments.model.path;
   json["spread"] = arguments.spread;
   json["peak_bytes"] = PeakBytes();
-  json["video"] = arguments.video.empty() ? Json(nullptr) : Json(arguments.video);
+  json["video"] = arguments.video.path.empty() ? Json(nullptr) : Json(arguments.video.path);
   fmt::print(stderr, "{}\n",
              arguments.spreads() ? policy->GivesUp()
                                  : "--spread none leaves out what lies beyond the changed cells: "

@@ -6,14 +6,13 @@
 
 #include "terminal.h"
 #include "video/pixel_format.h"
+#include "video_input.h"
 
 namespace deltacnn::cli {
 
-Result<Clip> Clip::Read(const std::string& video, int64_t skip, int64_t frames,
+Result<Clip> Clip::Read(const VideoArguments& video, int64_t skip, int64_t frames,
                         uint64_t most_bytes) {
-  VideoOptions options;
-  options.stop = &Interrupted();
-  auto source = VideoSource::Open(video, options);
+  auto source = OpenVideo(video);
   if (!source.ok()) return source.error();
   Clip clip;
   Progress progress;
@@ -27,7 +26,8 @@ Result<Clip> Clip::Read(const std::string& video, int64_t skip, int64_t frames,
     if (progress.due()) progress.Show(fmt::format("reading frame {}", clip.frames_.size()));
   }
   if (clip.frames_.empty())
-    return Error{ErrorCode::kUsage, video + ": has no frame after those that --skip leaves out"};
+    return Error{ErrorCode::kUsage,
+                 video.path + ": has no frame after those that --skip leaves out"};
   return clip;
 }
 

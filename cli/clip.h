@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "commands.h"
 #include "deltacnn/result.h"
 #include "deltacnn/video.h"
 
@@ -14,7 +15,7 @@ class Clip {
  public:
   /// At most `frames` frames behind the first `skip`, fewer where the video ends or `most_bytes`
   /// are full. kUsage if there is none.
-  static Result<Clip> Read(const std::string& video, int64_t skip, int64_t frames,
+  static Result<Clip> Read(const VideoArguments& video, int64_t skip, int64_t frames,
                            uint64_t most_bytes);
 
   /// Without motion vectors and quantisers.

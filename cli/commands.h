@@ -28,6 +28,14 @@ struct PolicyArguments {
   std::optional<int> refresh;
 };
 
+/// A video; all but the path as in VideoOptions.
+struct VideoArguments {
+  std::string path;  // empty: none
+  std::string raw_format;
+  std::string size;  // "WIDTHxHEIGHT"; empty: the input's own
+  double fps = 0;
+};
+
 struct InspectArguments {
   ModelArguments model;
   bool layers = false;
@@ -43,7 +51,7 @@ struct InferArguments {
 struct RunArguments {
   ModelArguments model;
   PolicyArguments policy;
-  std::string input;
+  VideoArguments video;
   std::string save;   // MP4 file; empty: none
   std::string jsonl;  // file, or "-" for stdout; empty: none
   bool heatmap = false;
@@ -51,17 +59,13 @@ struct RunArguments {
   double conf = -1;     // below 0: the preset's
   double iou = -1;      // below 0: the preset's
   int64_t frames = -1;  // below 0: all
-  // Of VideoOptions; of raw video and cameras.
-  std::string raw_format;
-  std::string size;  // "WIDTHxHEIGHT"; empty: the input's own
-  double fps = 0;
-  double budget = 0;  // milliseconds of network a frame; 0: none
+  double budget = 0;    // milliseconds of network a frame; 0: none
 };
 
 struct VerifyArguments {
   ModelArguments model;
   PolicyArguments policy;
-  std::string video;
+  VideoArguments video;
   std::string preset;
   int64_t frames = -1;  // below 0: all
   int64_t skip = 0;
@@ -72,7 +76,7 @@ struct VerifyArguments {
 
 struct TuneArguments {
   ModelArguments model;
-  std::string video;
+  VideoArguments video;
   std::string preset;
   double target = 0.99;  // lowest agreement with dense
   int64_t frames = 288;  // at most
@@ -83,7 +87,7 @@ struct TuneArguments {
 struct BenchArguments {
   ModelArguments model;
   PolicyArguments policy;
-  std::string video;  // empty: synthetic input
+  VideoArguments video;  // none: synthetic input
   std::vector<double> active = {1, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0};
   std::string spread = "natural";  // or "none"
   double seconds = 3;              // of measuring, for each row

@@ -72,6 +72,20 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
       ->check(CLI::Range(1, 100000));
 }
 
+/// Returns the option of its name.
+CLI::Option* AddVideo(CLI::App& command, VideoArguments& video) {
+  command.add_option("--raw", video.raw_format,
+                     "VIDEO has no header: FFmpeg's name of its pixel format, such as yuv420p");
+  command.add_option("--size", video.size, "Of raw video; of a camera: the size to ask for")
+      ->type_name("WIDTHxHEIGHT");
+  command
+      .add_option("--fps", video.fps, "Of raw video and images; of a camera: the rate to ask for")
+      ->check(CLI::Range(0.001, 1e6));
+  return command.add_option(
+      "VIDEO", video.path,
+      "File, glob, folder of images, rtsp://..., /dev/videoN or - (standard input)");
+}
+
 void AddInspect(CLI::App& app, InspectArguments& arguments, Action& action) {
   CLI::App& command = *app.add_subcommand("inspect", "Describe a model and what it costs");
   AddModel(command, arguments.model, false);
@@ -92,10 +106,7 @@ void AddInfer(CLI::App& app, InferArguments& arguments, Action& action) {
 void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
   CLI::App& command = *app.add_subcommand("run", "Run a model on a video");
   AddModel(command, arguments.model);
-  command
-      .add_option("INPUT", arguments.input,
-                  "File, glob, folder of images, rtsp://..., /dev/videoN or - (standard input)")
-      ->required();
+  AddVideo(command, arguments.video)->required();
   AddPolicy(command, arguments.policy);
   command.add_option("--save", arguments.save, "Write the annotated video")->type_name("OUT.mp4");
   command.add_option("--jsonl", arguments.jsonl, "Write one JSON object a frame; - for stdout");
@@ -106,14 +117,6 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--frames", arguments.frames, "Stop after so many frames")
       ->check(CLI::Range(int64_t{1}, kMostFrames));
-  command.add_option("--raw", arguments.raw_format,
-                     "INPUT has no header: FFmpeg's name of its pixel format, such as yuv420p");
-  command.add_option("--size", arguments.size, "Of raw video; of a camera: the size to ask for")
-      ->type_name("WIDTHxHEIGHT");
-  command
-      .add_option("--fps", arguments.fps,
-                  "Of raw video and images; of a camera: the rate to ask for")
-      ->check(CLI::Range(0.001, 1e6));
   command
       .add_option("--budget", arguments.budget,
                   "Milliseconds of network a frame; what does not fit waits for later frames")
@@ -125,7 +128,7 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
   CLI::App& command =
       *app.add_subcommand("verify", "Compare incremental with dense runs, frame by frame");
   AddModel(command, arguments.model);
-  command.add_option("VIDEO", arguments.video, "As INPUT of run")->required();
+  AddVideo(command, arguments.video)->required();
   AddPolicy(command, arguments.policy);
   command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
   command.add_option("--frames", arguments.frames, "Stop after so many frames")
@@ -145,7 +148,7 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
 void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
   CLI::App& command = *app.add_subcommand("bench", "Time dense and incremental steps");
   AddModel(command, arguments.model);
-  command.add_option("VIDEO", arguments.video, "As INPUT of run (default: synthetic changes)");
+  AddVideo(command, arguments.video)->description("As VIDEO of run (default: synthetic changes)");
   AddPolicy(command, arguments.policy);
   command.add_option("--active", arguments.active, "Shares of the input that change")
       ->delimiter(',')
@@ -167,7 +170,7 @@ void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
 void AddTune(CLI::App& app, TuneArguments& arguments, Action& action) {
   CLI::App& command = *app.add_subcommand("tune", "Pick a policy for a model and a sample clip");
   AddModel(command, arguments.model);
-  command.add_option("VIDEO", arguments.video, "As INPUT of run")->required();
+  AddVideo(command, arguments.video)->required();
   command.add_option("--target", arguments.target, "Lowest agreement with dense")
       ->check(CLI::Range(0.5, 1.0))
       ->capture_default_str();

@@ -106,6 +106,7 @@ Result<StepReport> Pipeline::Step() {
 
 Status Pipeline::Decode(float conf, float iou, Answer& answer) {
   if (!decoder_) return {};
+  const Stopwatch watch;
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i] = stream_.Output(i);
   DELTACNN_RETURN_IF_ERROR(decoder_->Decode(outputs_, conf, iou, answer));
   const PixelTransform& map = preprocess_.transform();
@@ -114,6 +115,7 @@ Status Pipeline::Decode(float conf, float iou, Answer& answer) {
                .offset_x = static_cast<float>(map.offset_x),
                .offset_y = static_cast<float>(map.offset_y)},
               input_.width, input_.height, frame_width_, frame_height_, answer);
+  answer_ms_ = watch.ms();
   return {};
 }
 

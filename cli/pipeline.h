@@ -48,6 +48,7 @@ class Pipeline final : public Contender {
   HeatMap heat_map() override;
   double feed_ms() const override { return feed_ms_; }
   double step_ms() const override { return step_ms_; }
+  double answer_ms() const { return answer_ms_; }
 
  private:
   Pipeline(const VisionModel& model, const RunPolicy& policy, Stream stream);
@@ -63,6 +64,7 @@ class Pipeline final : public Contender {
   int frame_height_ = 0;
   double feed_ms_ = 0;
   double step_ms_ = 0;
+  double answer_ms_ = 0;
 };
 
 }  // namespace deltacnn::cli

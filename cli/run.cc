@@ -16,6 +16,7 @@
 #include "pipeline.h"
 #include "report.h"
 #include "terminal.h"
+#include "video_input.h"
 
 namespace deltacnn::cli {
 namespace {
@@ -67,6 +68,7 @@ struct Totals {
   double decode_ms = 0;
   double feed_ms = 0;
   double step_ms = 0;
+  double answer_ms = 0;
 
   double Mean(double sum) const { return frames == 0 ? 0 : sum / static_cast<double>(frames); }
 };
@@ -175,6 +177,7 @@ void Runner::Count(const StepReport& report) {
   totals_.decode_ms += source_.stats().decode_ms;
   totals_.feed_ms += pipeline_.feed_ms();
   totals_.step_ms += pipeline_.step_ms();
+  totals_.answer_ms += pipeline_.answer_ms();
 }
 
 void Runner::PrintSummary() const {
@@ -184,9 +187,11 @@ void Runner::PrintSummary() const {
   fmt::print(stderr, "work {} of dense runs ({} of {} frames dense), input changed {}\n",
              FormatShare(totals_.Mean(totals_.work)), totals_.dense, totals_.frames,
              FormatShare(totals_.Mean(totals_.changed)));
-  fmt::print(stderr, "a frame: decode {:.2f} ms, preprocess {:.2f} ms, network {:.2f} ms\n",
-             totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms),
-             totals_.Mean(totals_.step_ms));
+  fmt::print(
+      stderr,
+      "a frame: decode {:.3f} ms, preprocess {:.3f} ms, network {:.3f} ms, answers {:.3f} ms\n",
+      totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms), totals_.Mean(totals_.step_ms),
+      totals_.Mean(totals_.answer_ms));
   if (arguments_.budget > 0) {
     fmt::print(stderr, "budget {:g} ms: {} of the input waited, on average\n", arguments_.budget,
                FormatShare(totals_.Mean(totals_.pending)));
@@ -203,29 +208,12 @@ void Runner::PrintSummary() const {
 Status CheckArguments(const RunArguments& arguments) {
   std::error_code error;
   for (const std::string& output : {arguments.save, arguments.jsonl}) {
-    if (!output.empty() && std::filesystem::equivalent(output, arguments.input, error))
+    if (!output.empty() && std::filesystem::equivalent(output, arguments.video.path, error))
       return Error{ErrorCode::kUsage, output + ": is the input; name another file to write"};
   }
   if (arguments.heatmap && arguments.save.empty())
     return Error{ErrorCode::kUsage, "--heatmap draws into a video; give --save OUT.mp4 too"};
   return {};
-}
-
-Result<VideoOptions> SourceOptions(const RunArguments& arguments) {
-  VideoOptions options;
-  options.stop = &Interrupted();
-  options.raw_format = arguments.raw_format;
-  options.fps = arguments.fps;
-  if (arguments.size.empty()) return options;
-  int end = 0;
-  const bool read =
-      std::sscanf(arguments.size.c_str(), "%5dx%5d%n", &options.width, &options.height, &end) == 2;
-  if (!read || static_cast<size_t>(end) != arguments.size.size() || options.width < 1 ||
-      options.height < 1) {
-    return Error{ErrorCode::kUsage,
-                 "--size " + arguments.size + ": is no size; write WIDTHxHEIGHT, as 640x480"};
-  }
-  return options;
 }
 
 }  // namespace
@@ -241,9 +229,7 @@ Status Run(const RunArguments& arguments) {
   if (arguments.iou >= 0) model->preset.iou = static_cast<float>(arguments.iou);
   auto pipeline = Pipeline::Create(*model, *policy, ThreadCount(arguments.model));
   if (!pipeline.ok()) return pipeline.error();
-  const auto options = SourceOptions(arguments);
-  if (!options.ok()) return options.error();
-  auto source = VideoSource::Open(arguments.input, *options);
+  auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();
 
   Runner runner(arguments, std::move(*model), std::move(*source), std::move(*pipeline));

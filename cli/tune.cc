@@ -168,7 +168,7 @@ Status Tuner::Pick(RunPolicy& policy, Trial& trial) const {
 
 Json MeasuredJson(const Judge& judge, const Score& score, const TuneArguments& arguments) {
   Json json;
-  json["video"] = std::filesystem::path(arguments.video).filename().string();
+  json["video"] = std::filesystem::path(arguments.video.path).filename().string();
   json["frames"] = score.frames;
   json["agreement"] = score.agreement;
   json["macs_share"] = score.macs_share;
@@ -193,7 +193,7 @@ void PrintPick(const RunPolicy& policy, const Trial& trial, const TuneArguments&
 
 Status Tune(const TuneArguments& arguments) {
   std::error_code error;
-  for (const std::string& input : {arguments.video, arguments.model.path}) {
+  for (const std::string& input : {arguments.video.path, arguments.model.path}) {
     if (std::filesystem::equivalent(arguments.out, input, error))
       return Error{ErrorCode::kUsage, arguments.out + ": is an input; name another file to write"};
   }
@@ -205,8 +205,9 @@ Status Tune(const TuneArguments& arguments) {
   if (!clip.ok()) return clip.error();
   const size_t frames = clip->frames().size();
   if (frames < Judge::kFewestFrames) {
-    return Error{ErrorCode::kUsage, fmt::format("{}: {} frames are too few to tune on; give {}",
-                                                arguments.video, frames, Judge::kFewestFrames)};
+    return Error{ErrorCode::kUsage,
+                 fmt::format("{}: {} frames are too few to tune on; give {}", arguments.video.path,
+                             frames, Judge::kFewestFrames)};
   }
   const auto judge = Judge::Create(*model, *clip, ThreadCount(arguments.model));
   if (!judge.ok()) return judge.error();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "difference.h"
@@ -43,7 +44,7 @@ Status Verifier::Add(const FrameView& frame, int64_t number, double decode_ms) {
   if (dense_first) DELTACNN_RETURN_IF_ERROR(StepDense());
   DELTACNN_RETURN_IF_ERROR(StepContender());
   if (!dense_first) DELTACNN_RETURN_IF_ERROR(StepDense());
-  CompareOutputs(number);
+  const double difference = CompareOutputs(number);
   const float conf = Agreement::kPartnerScore;
   DELTACNN_RETURN_IF_ERROR(dense_.Decode(conf, model_.preset.iou, dense_answer_));
   DELTACNN_RETURN_IF_ERROR(contender_->Decode(conf, model_.preset.iou, answer_));
@@ -52,7 +53,8 @@ Status Verifier::Add(const FrameView& frame, int64_t number, double decode_ms) {
                                                           .changed = report_.input_changed,
                                                           .macs_share = report_.macs_share,
                                                           .step_ms = contender_->step_ms(),
-                                                          .dense_ms = dense_.step_ms()});
+                                                          .dense_ms = dense_.step_ms(),
+                                                          .difference = difference});
   CompareAnswers(record);
   if (album_) {
     DELTACNN_RETURN_IF_ERROR(album_->Offer(frame, number, dense_answer_, answer_,
@@ -73,17 +75,20 @@ Status Verifier::Add(const FrameView& frame, int64_t number, double decode_ms) {
   return {};
 }
 
-void Verifier::CompareOutputs(int64_t number) {
+double Verifier::CompareOutputs(int64_t number) {
   const Stream* stream = contender_->outputs();
-  if (stream == nullptr) return;
+  if (stream == nullptr) return 0;
+  double largest = 0;
   const auto& outputs = model_.plan->outputs();
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Difference difference = Compare(stream->Output(i), dense_.stream().Output(i));
     max_absolute_ = std::max(max_absolute_, difference.absolute);
-    max_relative_ = std::max(max_relative_, difference.relative);
+    largest = std::max(largest, difference.relative);
     if (!difference.same_bits && !first_difference_)
       first_difference_ = {number, outputs[i].name, difference.absolute};
   }
+  max_relative_ = std::max(max_relative_, largest);
+  return largest;
 }
 
 void Verifier::CompareAnswers(FrameRecord& record) {
@@ -112,8 +117,35 @@ Json Verifier::Report() const {
   json["decode_ms"] = {{"median", decode_ms_.Median()}};
   json["preprocess_ms"] = {{"median", feed_ms_.Median()}};
   json["state_bytes"] = model_.plan->state_bytes();
+  json["hundreds"] = HundredsJson();
   if (!layers_.empty()) json["layers"] = LayersJson();
   return json;
+}
+
+/// Whether it gets worse with time: each hundred frames apart.
+Json Verifier::HundredsJson() const {
+  constexpr size_t kHundred = 100;
+  Json list = Json::array();
+  for (size_t begin = 0; begin < records_.size(); begin += kHundred) {
+    const auto part =
+        std::span(records_).subspan(begin, std::min(kHundred, records_.size() - begin));
+    double difference = 0;
+    int64_t objects = 0;
+    int64_t missed = 0;
+    int64_t wrong = 0;
+    for (const FrameRecord& record : part) {
+      difference += record.difference / static_cast<double>(part.size());
+      objects += record.objects;
+      missed += record.missed;
+      wrong += record.wrong;
+    }
+    list.push_back({{"frames", part.size()},
+                    {"mean_rel_diff", difference},
+                    {"objects", objects},
+                    {"missed", missed},
+                    {"wrong", wrong}});
+  }
+  return list;
 }
 
 Json Verifier::LayersJson() const {

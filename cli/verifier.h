@@ -30,7 +30,8 @@ struct FrameRecord {
   double macs_share = 0;
   double step_ms = 0;
   double dense_ms = 0;
-  int64_t objects = 0;  // of the dense run
+  double difference = 0;  // the largest of any output, as a share of its largest value
+  int64_t objects = 0;    // of the dense run
   int64_t missed = 0;
   int64_t wrong = 0;  // objects of the contender that the dense run lacks
 };
@@ -62,9 +63,11 @@ class Verifier {
  private:
   Status StepDense();
   Status StepContender();
-  void CompareOutputs(int64_t number);
+  /// The largest relative difference.
+  double CompareOutputs(int64_t number);
   void CompareAnswers(FrameRecord& record);
   Json LayersJson() const;
+  Json HundredsJson() const;
 
   const VisionModel& model_;
   std::unique_ptr<Contender> contender_;

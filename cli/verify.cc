@@ -14,6 +14,7 @@
 #include "report.h"
 #include "terminal.h"
 #include "verifier.h"
+#include "video_input.h"
 
 namespace deltacnn::cli {
 namespace {
@@ -119,7 +120,7 @@ Status Loop(const VerifyArguments& arguments, VideoSource& source, Verifier& ver
   if (verifier.frames() == 0 && !Interrupted()) {
     return Error{ErrorCode::kUsage,
                  fmt::format("{}: has no frame after the {} that --skip leaves out",
-                             arguments.video, arguments.skip)};
+                             arguments.video.path, arguments.skip)};
   }
   return {};
 }
@@ -148,9 +149,7 @@ Status Verify(const VerifyArguments& arguments) {
   if (!contender.ok()) return contender.error();
   auto dense = Pipeline::Create(*model, RunPolicy{.name = "exact"}, threads);
   if (!dense.ok()) return dense.error();
-  VideoOptions options;
-  options.stop = &Interrupted();
-  auto source = VideoSource::Open(arguments.video, options);
+  auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();
   const bool is_baseline = !arguments.baseline.empty();
   if (!is_baseline) fmt::print(stderr, "{}\n", policy->GivesUp());
@@ -165,7 +164,7 @@ Status Verify(const VerifyArguments& arguments) {
   json["threads"] = threads;
   json["isa"] = model->plan->isa();
   json["model"] = arguments.model.path;
-  json["video"] = arguments.video;
+  json["video"] = arguments.video.path;
   json.update(verifier.Report());
   if (arguments.json != "-") Print(json);
   if (!arguments.json.empty()) DELTACNN_RETURN_IF_ERROR(WriteJson(arguments.json, json));

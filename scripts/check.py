@@ -179,6 +179,12 @@ def long(totals: Totals) -> None:
     clang = ROOT / "build-clang"
     build(clang, "-DCMAKE_CXX_COMPILER=clang++-14", "-DDELTACNN_BENCH=ON")
     ctest(totals, "C++ tests, Clang 14", clang, DELTACNN_FUZZ_SECONDS="300")
+    assets = ROOT / "demo_assets"
+    command_passes(
+        totals,
+        "20,000 frames",
+        [PYTHON, "bench/long_run.py", PROGRAM, assets / "detector.onnx", assets / "street.mp4"],
+    )
     command_passes(totals, "fuzzing the ONNX reader", ["tests/onnx/fuzz.sh", "300"])
     command_passes(totals, "building for aarch64", ["scripts/aarch64.sh"])
     arm = ROOT / "build-aarch64"

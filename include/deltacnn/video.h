@@ -121,7 +121,7 @@ struct ChangeOptions {
   /// exceeds it, or the mean absolute difference one and a half of it.
   float tolerance = 0;
   /// A tolerance above 0 rises up to here with the noise of the source, measured for each
-  /// component (white noise of sigma 8 needs 11 levels), and for a few frames where the codec's
+  /// component (white noise of sigma 7 needs about 12), and for a few frames where the codec's
   /// I-frames differ from the frames before by more than noise. Not above `tolerance`: it never
   /// rises.
   float max_tolerance = 12;

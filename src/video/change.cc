@@ -1,6 +1,7 @@
 // Which 8x8 blocks differ from the picture held.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <span>
@@ -17,8 +18,7 @@ constexpr int kSubBlock = 4;
 constexpr int kRowAlignment = 64;
 
 // The constants of the rule were compared with others in docs/change_detection.md.
-constexpr float kNoiseFactor = 3.9F;  // deviations of a sub-block's mean
-constexpr int kNoiseRows = 4;         // noise is measured in one row of blocks of so many
+constexpr int kNoiseRows = 4;  // noise is measured in one row of blocks of so many
 // An I-frame moves every block a little, mostly by less than the tolerance. Where it moves them
 // farther, the limit follows, and comes down over some frames: what has moved too far is taken over
 // bit by bit.
@@ -37,16 +37,35 @@ struct PlaneBlock {
   int bytes = 0;  // of each row
 };
 
-// differ |= a ^ b. Inner loops of a fixed length, here and below, so that compilers vectorise them
-// at -O2.
-void AccumulateDifference(const uint8_t* __restrict a, const uint8_t* __restrict b, int bytes,
-                          uint8_t* __restrict differ) {
+// By value: from std::max, which takes references, GCC makes many instructions where one will do.
+uint8_t Larger(uint8_t a, uint8_t b) { return a > b ? a : b; }
+uint8_t Smaller(uint8_t a, uint8_t b) { return a < b ? a : b; }
+
+uint8_t Peak(uint8_t peak, uint8_t a, uint8_t b) {
+  const uint8_t difference = Larger(a, b) - Smaller(a, b);
+  return Larger(peak, difference);
+}
+
+// peaks = max(peaks, |a - b|). Inner loops of a fixed length, here and below, so that compilers
+// vectorise them at -O2.
+void RaisePeaks(const uint8_t* __restrict a, const uint8_t* __restrict b, int bytes,
+                uint8_t* __restrict peaks) {
   constexpr int kChunk = 32;
   int i = 0;
   for (; i + kChunk <= bytes; i += kChunk) {
-    for (int j = 0; j < kChunk; ++j) differ[i + j] |= a[i + j] ^ b[i + j];
+    for (int j = 0; j < kChunk; ++j) peaks[i + j] = Peak(peaks[i + j], a[i + j], b[i + j]);
   }
-  for (; i < bytes; ++i) differ[i] |= a[i] ^ b[i];
+  for (; i < bytes; ++i) peaks[i] = Peak(peaks[i], a[i], b[i]);
+}
+
+// levels = max(levels - subtrahend, 0); whether any is left.
+bool Lower(uint8_t* levels, int bytes, uint8_t subtrahend) {
+  uint8_t any = 0;
+  for (int i = 0; i < bytes; ++i) {
+    levels[i] = Larger(levels[i], subtrahend) - subtrahend;
+    any |= levels[i];
+  }
+  return any != 0;
 }
 
 // For each interleaved component of a plane, in levels.
@@ -183,7 +202,9 @@ class ChangeDetector::Impl {
     int height = 0;
     int block_bytes = 0;  // of a row of a whole block
     int block_height = 0;
-    uint8_t* differ = nullptr;  // for each byte of a row of blocks, the bits that differ in any row
+    // For each byte of a row of blocks: by how much the largest difference of any row exceeds what
+    // no limit heeds.
+    uint8_t* peaks = nullptr;
     // Of each interleaved component:
     std::array<NoiseMeter, 4> noise;
     std::array<NoiseMeter, 4> pops;  // of I-frames
@@ -193,7 +214,7 @@ class ChangeDetector::Impl {
   void HoldAll(const FrameView& frame);
   void SetLimits(const FrameView& frame);
   void MeasureNoise(const FrameView& frame, int plane, std::array<NoiseMeter, 4>& meters);
-  void MarkDiffering(const FrameView& frame, int row);
+  bool FindPeaks(const FrameView& frame, int row);
   bool BlockChanged(const FrameView& frame, int row, int column) const;
   void CopyBlock(const FrameView& frame, int row, int column);
   PlaneBlock BlockOf(const FrameView& frame, int plane, int row, int column) const;
@@ -201,8 +222,9 @@ class ChangeDetector::Impl {
   ChangeOptions options_;
   std::vector<Plane> planes_;
   std::vector<uint8_t> pixels_;
-  std::vector<uint8_t> differ_;
+  std::vector<uint8_t> peaks_;
   std::vector<int16_t> column_sums_;
+  float noise_factor_ = 0;  // how many deviations of a sub-block's mean are no change yet
   int since_intra_ = kPopFrames;
 };
 
@@ -216,7 +238,7 @@ Status ChangeDetector::Impl::Update(const FrameView& frame) {
     std::ranges::fill(changed.bits, 0);
     SetLimits(frame);
     for (int row = 0; row < changed.rows; ++row) {
-      MarkDiffering(frame, row);
+      if (!FindPeaks(frame, row)) continue;
       for (int column = 0; column < changed.columns; ++column) {
         if (!BlockChanged(frame, row, column)) continue;
         CopyBlock(frame, row, column);
@@ -249,7 +271,8 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
 
   planes_.assign(layout.planes, {});
   size_t pixel_bytes = 0;
-  size_t differ_bytes = 0;
+  size_t peak_bytes = 0;
+  size_t samples = 0;
   for (int p = 0; p < layout.planes; ++p) {
     Plane& plane = planes_[p];
     plane.layout = PlaneLayout(layout, p);
@@ -259,20 +282,24 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
     plane.block_height = kBlock >> plane.layout.shift_y;
     plane.stride = RoundUp(plane.row_bytes, kRowAlignment);
     pixel_bytes += static_cast<size_t>(plane.stride) * plane.height;
-    differ_bytes += static_cast<size_t>(plane.block_bytes) * changed.columns;
+    peak_bytes += static_cast<size_t>(plane.block_bytes) * changed.columns;
+    samples += static_cast<size_t>(plane.row_bytes) * plane.height;
   }
+  // The largest of N normal deviations is about sqrt(2 ln N): noise alone changes a block in one
+  // frame of several, however many blocks a frame has.
+  noise_factor_ = std::sqrt(2 * std::log(static_cast<float>(samples) / (kSubBlock * kSubBlock)));
   pixels_.resize(pixel_bytes);
-  differ_.resize(differ_bytes);
+  peaks_.resize(peak_bytes);
   column_sums_.resize(std::ranges::max(planes_, {}, &Plane::row_bytes).row_bytes);
   since_intra_ = kPopFrames;
   uint8_t* pixels = pixels_.data();
-  uint8_t* differ = differ_.data();
+  uint8_t* peaks = peaks_.data();
   for (size_t p = 0; p < planes_.size(); ++p) {
     Plane& plane = planes_[p];
     plane.data = pixels;
-    plane.differ = differ;
+    plane.peaks = peaks;
     pixels += plane.stride * plane.height;
-    differ += static_cast<size_t>(plane.block_bytes) * changed.columns;
+    peaks += static_cast<size_t>(plane.block_bytes) * changed.columns;
     for (int y = 0; y < plane.height; ++y) {
       std::memcpy(plane.data + y * plane.stride, frame.planes[p] + y * frame.strides[p],
                   plane.row_bytes);
@@ -293,7 +320,7 @@ void ChangeDetector::Impl::SetLimits(const FrameView& frame) {
     MeasureNoise(frame, static_cast<int>(p), intra ? plane.pops : plane.noise);
     for (int c = 0; c < plane.layout.step; ++c) {
       const auto at_most = [&](float level) { return std::min(level, options_.max_tolerance); };
-      const float noise = at_most(kNoiseFactor * plane.noise[c].mean_deviation());
+      const float noise = at_most(noise_factor_ * plane.noise[c].mean_deviation());
       const float pop = at_most(kPopFactor * plane.pops[c].mean_deviation());
       float& limit = plane.limits[c];
       limit = std::max(limit, noise);
@@ -327,18 +354,24 @@ float ChangeDetector::Impl::noise() const {
   return std::ranges::max(meters, {}, &NoiseMeter::sigma).sigma();
 }
 
-// The cheap question, for a whole row of blocks: which bytes differ at all?
-void ChangeDetector::Impl::MarkDiffering(const FrameView& frame, int row) {
-  std::ranges::fill(differ_, uint8_t{0});
+// The cheap question, for a whole row of blocks: which bytes differ by more than a limit? Where
+// none does, no mean does.
+bool ChangeDetector::Impl::FindPeaks(const FrameView& frame, int row) {
+  std::ranges::fill(peaks_, uint8_t{0});
+  bool any = false;
   for (size_t p = 0; p < planes_.size(); ++p) {
     const Plane& plane = planes_[p];
     const int top = row * plane.block_height;
     const int bottom = std::min(top + plane.block_height, plane.height);
     for (int y = top; y < bottom; ++y) {
-      AccumulateDifference(frame.planes[p] + y * frame.strides[p], plane.data + y * plane.stride,
-                           plane.row_bytes, plane.differ);
+      RaisePeaks(frame.planes[p] + y * frame.strides[p], plane.data + y * plane.stride,
+                 plane.row_bytes, plane.peaks);
     }
+    const float limit =
+        *std::min_element(plane.limits.begin(), plane.limits.begin() + plane.layout.step);
+    any |= Lower(plane.peaks, plane.row_bytes, static_cast<uint8_t>(std::min(limit, 255.0F)));
   }
+  return any;
 }
 
 PlaneBlock ChangeDetector::Impl::BlockOf(const FrameView& frame, int plane_index, int row,
@@ -357,7 +390,7 @@ PlaneBlock ChangeDetector::Impl::BlockOf(const FrameView& frame, int plane_index
 bool ChangeDetector::Impl::BlockChanged(const FrameView& frame, int row, int column) const {
   for (size_t p = 0; p < planes_.size(); ++p) {
     const Plane& plane = planes_[p];
-    if (!AnySet(plane.differ + column * plane.block_bytes, plane.block_bytes)) continue;
+    if (!AnySet(plane.peaks + column * plane.block_bytes, plane.block_bytes)) continue;
     if (!(options_.tolerance > 0)) return true;
     const PlaneBlock block = BlockOf(frame, static_cast<int>(p), row, column);
     if (MeanExceeds(plane.layout, block, plane.limits)) return true;

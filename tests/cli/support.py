@@ -174,19 +174,21 @@ def make_unsupported(path: Path) -> Path:
     return save(path, nodes, [image("x", 1, 3, 8, 8)], [image("w", 1, 3, 8, 8)])
 
 
-def ffmpeg(*arguments: str | Path) -> None:
+def ffmpeg(*arguments: str | Path | int) -> None:
     """Runs FFmpeg's program."""
     command = ["ffmpeg", "-v", "error", "-y", *(str(part) for part in arguments)]
     subprocess.run(command, check=True, timeout=TIMEOUT_SECONDS)
 
 
-def scene(size: str, noise: int = 0) -> list[str]:
-    """FFmpeg's input: a square that crosses a still picture, perhaps with sensor noise."""
+def scene(size: str, noise: int = 0, behind: str = "") -> list[str]:
+    """FFmpeg's input: a square crosses a still picture, perhaps with noise or a filter behind."""
     filters = f"testsrc2=s={size}:r=10,select='eq(n,0)',loop=-1:1,setpts=N/10/TB[still];"
     filters += "color=white:s=12x12:r=10[square];"
     filters += "[still][square]overlay=x='mod(5*n,w)':y='mod(3*n,h)'"
     if noise:
         filters += f",noise=alls={noise}:allf=t:all_seed=7"
+    if behind:
+        filters += f",{behind}"
     return ["-f", "lavfi", "-i", filters]
 
 

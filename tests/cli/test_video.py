@@ -17,7 +17,7 @@ WORK_KEYS = {"macs_share", "changed", "step_ms", "dense"}
 VERIFY_KEYS = {
     "frames", "policy", "threads", "isa", "model", "video", "max_abs_diff", "max_rel_diff",
     "macs_share", "input_changed", "agreement", "dense_ms", "step_ms", "decode_ms",
-    "preprocess_ms", "state_bytes",
+    "preprocess_ms", "hundreds", "state_bytes",
 }  # fmt: skip
 AGREEMENT_KEYS = {"objects", "recall50", "precision50", "recall75", "precision75"}
 
@@ -108,6 +108,21 @@ def test_run_takes_raw_video(detector: Path, clip: Path, tmp_path: Path) -> None
     assert answers(call("run", detector, raw, *options).good().out) == expected
     out = call("run", detector, "-", *options, stdin=raw.read_bytes()).good().out
     assert answers(out) == expected
+
+
+def test_verify_bench_and_tune_take_raw_video(detector: Path, clip: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "clip.raw"
+    support.ffmpeg("-i", clip, "-f", "rawvideo", "-pix_fmt", "yuv420p", raw)
+    options = ["--raw", "yuv420p", "--size", "96x80"]
+    reports = [
+        json.loads(call("verify", detector, video, *more, "--json", "-").good().out)
+        for video, more in ((clip, []), (raw, options))
+    ]
+    assert reports[0]["hundreds"] == reports[1]["hundreds"]
+    out = call("bench", detector, raw, *options, "--seconds", 0.05, "--json", "-").good().out
+    assert json.loads(out)["rows"][0]["steps"] > 0
+    assert call("tune", detector, raw, *options, "-o", tmp_path / "policy.json").good()
+    assert "96x" in call("verify", detector, raw, "--raw", "yuv420p", "--size", "96x").err
 
 
 @pytest.mark.parametrize("size", ["96", "96x", "0x80", "96x80x3", "axb"])
@@ -217,6 +232,19 @@ def test_verify_sees_what_a_policy_gives_up(detector: Path, noisy_clip: Path) ->
     still = verify("--tolerance", 255)
     assert still["input_changed"] == still["macs_share"] == 0
     assert still["max_abs_diff"] > 0
+
+
+def test_nothing_drifts(detector: Path, tmp_path: Path) -> None:
+    """Changing light, 600 frames: the last hundred are as near to dense runs as the first."""
+    clip = tmp_path / "light.mkv"
+    light = "eq=brightness='0.05*sin(2*PI*n/150)':eval=frame"
+    support.ffmpeg(*support.scene("96x80", behind=light), "-frames:v", 600, clip)
+    out = call("verify", detector, clip, "--json", "-").good().out
+    hundreds = json.loads(out)["hundreds"]
+    assert [part["frames"] for part in hundreds] == 6 * [100]
+    assert all(part["missed"] <= part["objects"] for part in hundreds)
+    first, last = hundreds[0]["mean_rel_diff"], hundreds[-1]["mean_rel_diff"]
+    assert 0 < last <= 1.25 * first
 
 
 def test_verify_takes_a_part_of_the_clip(image_filter: Path, clip: Path) -> None:

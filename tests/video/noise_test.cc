@@ -92,6 +92,23 @@ TEST(Noise, StillScenesStayStill) {
   }
 }
 
+// However many blocks there are: noise alone changes hardly one of them in a frame.
+TEST(Noise, LargePicturesStayStill) {
+  constexpr int kSide = 1024;
+  constexpr int kFrames = 16;
+  std::mt19937 random(15);
+  std::normal_distribution<float> noise(100, 4);
+  Picture frame(PixelFormat::kGray8, kSide, kSide);
+  ChangeDetector detector(kOptions);
+  int64_t changed = 0;
+  for (int i = 0; i < kFrames; ++i) {
+    for (uint8_t& level : frame.plane(0)) level = static_cast<uint8_t>(std::lround(noise(random)));
+    ASSERT_TRUE(detector.Update(frame.view()).ok());
+    if (i > 0) changed += detector.changed().count;
+  }
+  EXPECT_LT(changed, kFrames);
+}
+
 TEST(Noise, OfOneComponentLeavesTheOthersAlone) {
   const Picture still = Still();
   std::mt19937 random(7);
@@ -312,6 +329,7 @@ constexpr Encoder kEncoders[] = {
     {"libx264", "-crf 35 -g 10", "a.mp4"},
     {"libx264", "-crf 28 -g 10 -bf 0 -preset ultrafast", "a.mp4"},
     {"libx265", "-crf 28 -x265-params keyint=10:log-level=none", "a.mp4"},
+    {"libaom-av1", "-crf 35 -b:v 0 -cpu-used 8 -usage realtime -g 10", "a.mkv"},
     {"libvpx-vp9", "-b:v 300k -deadline realtime -cpu-used 8 -g 10", "a.webm"},
     {"mpeg4", "-q:v 5 -g 10", "a.avi"},
     {"mjpeg", "-q:v 5 -pix_fmt yuvj420p", "a.avi"},
@@ -334,6 +352,43 @@ TEST(Codecs, StillScenesWithNoiseStayStill) {
     EXPECT_EQ(activity.frames, 45);
     EXPECT_LT(activity.other, 0.03);
     EXPECT_LT(activity.intra, activity.other + 0.1);
+  }
+  EXPECT_GE(tried, 3);
+}
+
+// Light that swings, a colour cast, a switch to infrared, a cut and a fade, as codecs deliver them:
+// the picture held stays near what was decoded, and none of it is taken for noise.
+TEST(Codecs, LightCutsAndFadesAreFollowed) {
+  DELTACNN_NEEDS_FFMPEG();
+  const TempDir dir;
+  int tried = 0;
+  for (const Encoder& encoder : kEncoders) {
+    SCOPED_TRACE(std::string(encoder.name) + " " + encoder.settings);
+    std::string command =
+        "-f lavfi -i \"testsrc2=s=320x192:r=25,boxblur=2,eq=brightness='0.2*sin(n/8)':eval=frame,"
+        "hue=h='90*gte(n,12)':s='lt(n,24)',negate=enable='gte(n,30)',fade=out:36:9\" "
+        "-frames:v 45 -c:v ";
+    command.append(encoder.name).append(" ").append(encoder.settings).append(" ");
+    if (!Ffmpeg(command.append(dir / encoder.file))) continue;
+    ++tried;
+    auto source = VideoSource::Open(dir / encoder.file, {});
+    ASSERT_TRUE(source.ok()) << source.error().message;
+    ChangeDetector detector(kOptions);
+    int number = 0;
+    for (auto frame = source->Next(); frame.ok() && *frame; frame = source->Next(), ++number) {
+      ASSERT_TRUE(detector.Update(**frame).ok());
+      for (int c = 0; c < 3; ++c) {
+        double error = 0;
+        for (int y = 0; y < kHeight; y += 2) {
+          for (int x = 0; x < kWidth; x += 2) {
+            error += std::abs(SampleAt(detector.held(), c, y, x) - SampleAt(**frame, c, y, x));
+          }
+        }
+        EXPECT_LE(error / (kWidth * kHeight / 4), 4) << "component " << c << " frame " << number;
+      }
+      EXPECT_LT(detector.noise(), 2);
+    }
+    EXPECT_EQ(number, 45);
   }
   EXPECT_GE(tried, 3);
 }
