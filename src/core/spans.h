@@ -16,8 +16,8 @@ class SpanList {
 
   /// Lists the set pixels in chunks of at most `chunk` pixels, row by row.
   void Build(const MaskView& mask, int chunk);
-  /// The same by tiles of `side` x `side` pixels (side divides 64): all pixels of one, then those of
-  /// its right neighbour. No chunk has more than chunk / (side * side) tiles, but one at least.
+  /// The same by tiles of `side` x `side` pixels (side divides 64): all pixels of one, then those
+  /// of its right neighbour. No chunk has more than chunk / (side * side) tiles, but one at least.
   void BuildByTiles(const MaskView& mask, int chunk, int side);
 
   size_t chunks() const { return chunk_begin_.empty() ? 0 : chunk_begin_.size() - 1; }
