@@ -92,7 +92,8 @@ bool AllShapesKnown(const Graph& graph, const Node& node) {
 }  // namespace
 
 Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) {
-  for (const auto& [name, shape] : shapes) {
+  for (const auto& item : shapes) {
+    const std::string& name = item.first;
     const bool exists = std::ranges::any_of(graph.inputs, [&](ValueId id) {
       return graph.values[static_cast<size_t>(id)].name == name;
     });

@@ -47,8 +47,7 @@ class MoveKernel : public Kernel {
                 runs_.size() * kShort > offset_.channel.size() &&
                 std::ranges::none_of(runs_, [](const Run& run) { return run.offset < 0; });
     std::ranges::sort(bit_.channel);
-    const auto tail = std::ranges::unique(bit_.channel);
-    bit_.channel.erase(tail.begin(), tail.end());
+    bit_.channel.erase(std::unique(bit_.channel.begin(), bit_.channel.end()), bit_.channel.end());
     std::erase_if(bit_.channel, [](int64_t b) { return b < 0; });
     for (const int64_t b : bit_.col) {
       if (b < 0) continue;
