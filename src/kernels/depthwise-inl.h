@@ -7,6 +7,7 @@
 #endif
 
 #include <limits>
+#include <optional>
 
 #include "kernels/epilogue-inl.h"
 #include "kernels/kernels.h"
@@ -18,128 +19,242 @@ namespace deltacnn::kernels::HWY_NAMESPACE {
 /// Pixels that share one load of the weights.
 inline constexpr size_t kDepthwiseRows = 4;
 
-/// Adds all taps for `kVectors` vectors of channels, from channel `c` on, at `kRows` pixels
-/// anywhere.
+/// Adds all taps at pixels anywhere, for one vector of channels: `c` is its first input, `weights`
+/// are its weights.
 struct ScatteredTaps {
-  template <size_t kRows, size_t kVectors, class Lanes>
-  static HWY_INLINE void Add(const DepthwiseArgs& args, const float* const* in, size_t c,
-                             const Lanes& lanes, V (&sum)[kRows][kVectors]) {
-    const float* weights = args.weights + c;
-    for (size_t t = 0; t < args.taps; ++t) {
+  HWY_INLINE explicit ScatteredTaps(const DepthwiseArgs& /*args*/) {}
+
+  template <size_t kPixels, class Inputs, class Lanes>
+  HWY_INLINE void Add(const DepthwiseArgs& args, const float* const* in, size_t c,
+                      const Inputs& inputs, const float* weights, const Lanes& lanes,
+                      V (&sum)[kPixels]) const {
+    for (size_t t = 0; t < args.taps; ++t, weights += args.weight_pitch) {
       const ptrdiff_t offset = args.tap_offset[t] + static_cast<ptrdiff_t>(c);
-      HWY_UNROLL(2)
-      for (size_t v = 0; v < kVectors; ++v) {
-        const V w = lanes.Load(weights + v * kLanes);
-        HWY_UNROLL(4)
-        for (size_t i = 0; i < kRows; ++i)
-          sum[i][v] = hn::MulAdd(lanes.Load(in[i] + offset + v * kLanes), w, sum[i][v]);
-      }
-      weights += args.weight_pitch;
+      const V w = lanes.Load(weights);
+      HWY_UNROLL(4)
+      for (size_t i = 0; i < kPixels; ++i)
+        sum[i] = hn::MulAdd(inputs.Load(in[i] + offset), w, sum[i]);
     }
   }
 };
 
-/// The same for adjacent pixels: those of a row of `kCols` taps share their inputs. Every sum has
-/// the order of ScatteredTaps.
-template <size_t kCols>
-struct AdjacentTaps {
-  template <size_t kRows, size_t kVectors, class Lanes>
-  static HWY_INLINE void Add(const DepthwiseArgs& args, const float* const* in, size_t c,
-                             const Lanes& lanes, V (&sum)[kRows][kVectors]) {
-    const float* weights = args.weights + c;
-    for (size_t t = 0; t < args.taps; t += kCols) {
-      const float* x = in[0] + args.tap_offset[t] + static_cast<ptrdiff_t>(c);
-      HWY_UNROLL(2)
-      for (size_t v = 0; v < kVectors; ++v) {
-        V w[kCols];
-        HWY_UNROLL(5)
-        for (size_t k = 0; k < kCols; ++k)
-          w[k] = lanes.Load(weights + k * args.weight_pitch + v * kLanes);
-        HWY_UNROLL(8)
-        for (size_t j = 0; j < kRows + kCols - 1; ++j) {
-          const V value = lanes.Load(x + static_cast<ptrdiff_t>(j) * args.pixel_pitch + v * kLanes);
-          HWY_UNROLL(4)
-          for (size_t i = 0; i < kRows; ++i)
-            if (j >= i && j - i < kCols) sum[i][v] = hn::MulAdd(value, w[j - i], sum[i][v]);
+/// The same, by the same order, for adjacent outputs and taps that are rows of `kCols` adjacent
+/// pixels: outputs share the inputs where their windows overlap. `kRows`: rows if known, else 0.
+template <size_t kRows, size_t kCols, size_t kStride>
+class AdjacentTaps {
+ public:
+  HWY_INLINE explicit AdjacentTaps(const DepthwiseArgs& args) {
+    HWY_UNROLL(3)
+    for (size_t y = 0; y < kRows; ++y) offset_[y] = args.tap_offset[y * kCols];
+  }
+
+  template <size_t kPixels, class Inputs, class Lanes>
+  HWY_INLINE void Add(const DepthwiseArgs& args, const float* const* in, size_t c,
+                      const Inputs& inputs, const float* weights, const Lanes& lanes,
+                      V (&sum)[kPixels]) const {
+    const auto row = [&](size_t y, ptrdiff_t offset) HWY_ATTR {
+      const float* x = in[0] + offset + static_cast<ptrdiff_t>(c);
+      V w[kCols];
+      HWY_UNROLL(5)
+      for (size_t k = 0; k < kCols; ++k)
+        w[k] = lanes.Load(weights + (y * kCols + k) * args.weight_pitch);
+      HWY_UNROLL(16)
+      for (size_t j = 0; j < (kPixels - 1) * kStride + kCols; ++j, x += args.pixel_pitch) {
+        const V value = inputs.Load(x);
+        HWY_UNROLL(4)
+        for (size_t i = 0; i < kPixels; ++i) {
+          if (j >= i * kStride && j - i * kStride < kCols)
+            sum[i] = hn::MulAdd(value, w[j - i * kStride], sum[i]);
         }
       }
-      weights += kCols * args.weight_pitch;
+    };
+    if constexpr (kRows == 0) {
+      const size_t rows = args.taps / kCols;
+      for (size_t y = 0; y < rows; ++y) row(y, args.tap_offset[y * kCols]);
+    } else {
+      HWY_UNROLL(3)
+      for (size_t y = 0; y < kRows; ++y) row(y, offset_[y]);
     }
   }
+
+ private:
+  ptrdiff_t offset_[kRows == 0 ? 1 : kRows];  // of the rows of taps
 };
 
-template <class Taps, size_t kRows, size_t kVectors, class Lanes>
-HWY_INLINE void DepthwiseVectors(const DepthwiseArgs& args, const float* const* in, float* out,
-                                 size_t pitch, size_t c, const Lanes& lanes) {
-  V sum[kRows][kVectors];
+/// Loads of inputs that each serve `multiplier` outputs: a vector has every input that often.
+class RepeatedInputs {
+ public:
+  /// `order`: by lane, the input it takes, counted from the first.
+  HWY_INLINE RepeatedInputs(const int32_t* order, size_t lanes)
+      : lanes_(static_cast<size_t>(order[lanes - 1]) + 1),
+        order_(hn::SetTableIndices(kF32, order)) {}
+  HWY_INLINE V Load(const float* from) const {
+    return hn::TableLookupLanes(lanes_.Load(from), order_);
+  }
+
+ private:
+  PartialVector lanes_;
+  decltype(hn::SetTableIndices(kF32, static_cast<const int32_t*>(nullptr))) order_;
+};
+
+/// Which inputs the outputs of a call take, if that is not one each: see DepthwiseArgs::multiplier.
+class InputOrder {
+ public:
+  explicit InputOrder(const DepthwiseArgs& args) {
+    size_t input = args.first_channel / args.multiplier;
+    size_t served = args.first_channel % args.multiplier;  // outputs of this input
+    for (size_t c = 0; c < args.channels; ++c) {
+      if (c % kLanes == 0) first_[c / kLanes] = input;
+      lane_[c] = static_cast<int32_t>(input - first_[c / kLanes]);
+      if (++served == args.multiplier) ++input, served = 0;
+    }
+    for (size_t c = args.channels; c % kLanes != 0; ++c) lane_[c] = 0;
+  }
+  /// The input of the first of the outputs that start with `c`, and by lane the distance from it.
+  size_t First(size_t c) const { return first_[c / kLanes]; }
+  const int32_t* Lanes(size_t c) const { return lane_ + c; }
+
+ private:
+  HWY_ALIGN int32_t lane_[kDepthwiseWidth];
+  size_t first_[kDepthwiseWidth / kLanes];
+};
+
+/// Where the results of a group go, and what is done with them before.
+struct DepthwiseOutput {
+  V low, high;
+  float* const* pixels;
+  uint8_t* changed;  // by pixel; null: nothing is compared
+};
+
+/// All channels of `kPixels` pixels. `order` is null if inputs and outputs are as many.
+template <class Taps, size_t kPixels>
+void DepthwisePixels(const DepthwiseArgs& call, const InputOrder* order,
+                     const float* const* windows, const DepthwiseOutput& output) {
+  // Copies: as far as the compiler knows, a stored vector may be anything that others point at.
+  const DepthwiseArgs args = call;
+  const DepthwiseOutput out = output;
+  const float* in[kPixels];
+  float* target[kPixels];
   HWY_UNROLL(4)
-  for (size_t i = 0; i < kRows; ++i) {
-    for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(kF32);
-  }
-  Taps::Add(args, in, c, lanes, sum);
-  const bool clamp = args.epilogue != nullptr && args.epilogue->clamp;
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const V low = hn::Set(kF32, clamp ? args.epilogue->low : -kInfinity);
-  const V high = hn::Set(kF32, clamp ? args.epilogue->high : kInfinity);
-  HWY_UNROLL(2)
-  for (size_t v = 0; v < kVectors; ++v) {
-    const V bias = lanes.Load(args.bias + c + v * kLanes);  // last, as in the GEMM
+  for (size_t i = 0; i < kPixels; ++i) in[i] = windows[i], target[i] = out.pixels[i];
+  const Taps taps(args);
+  const auto vector = [&](size_t c, const auto& lanes, size_t width) HWY_ATTR {
+    V sum[kPixels];
     HWY_UNROLL(4)
-    for (size_t i = 0; i < kRows; ++i) {
-      const V clamped = AtMost(AtLeast(hn::Add(sum[i][v], bias), low), high);
-      lanes.Store(clamped, out + i * pitch + c + v * kLanes);
-    }
-  }
-}
-
-/// All channels of `kRows` pixels.
-template <class Taps, size_t kRows>
-void DepthwiseRows(const DepthwiseArgs& args, const float* const* in, float* out, size_t pitch) {
-  size_t c = 0;
-  for (; c + 2 * kLanes <= args.channels; c += 2 * kLanes)
-    DepthwiseVectors<Taps, kRows, 2>(args, in, out, pitch, c, WholeVector());
-  if (c + kLanes <= args.channels) {
-    DepthwiseVectors<Taps, kRows, 1>(args, in, out, pitch, c, WholeVector());
-    c += kLanes;
-  }
-  if (c < args.channels)
-    DepthwiseVectors<Taps, kRows, 1>(args, in, out, pitch, c, PartialVector(args.channels - c));
-}
-
-HWY_INLINE bool Adjacent(const DepthwiseArgs& args, const float* const* in) {
-  for (size_t i = 1; i < kDepthwiseRows; ++i)
-    if (in[i] - in[i - 1] != args.pixel_pitch) return false;
-  return args.pixel_pitch != 0;
-}
-
-void DepthwisePixels(const DepthwiseArgs& args, size_t first, size_t end, float* out,
-                     size_t pitch) {
-  for (; first + kDepthwiseRows <= end; first += kDepthwiseRows, out += kDepthwiseRows * pitch) {
-    const float* const* in = args.pixels + first;
-    const size_t columns = Adjacent(args, in) ? args.columns : 0;
-    if (columns == 3) {
-      DepthwiseRows<AdjacentTaps<3>, kDepthwiseRows>(args, in, out, pitch);
-    } else if (columns == 5) {
-      DepthwiseRows<AdjacentTaps<5>, kDepthwiseRows>(args, in, out, pitch);
+    for (size_t i = 0; i < kPixels; ++i) sum[i] = hn::Zero(kF32);
+    if (order == nullptr) {
+      taps.Add(args, in, c, lanes, args.weights + c, lanes, sum);
     } else {
-      DepthwiseRows<ScatteredTaps, kDepthwiseRows>(args, in, out, pitch);
+      taps.Add(args, in, order->First(c), RepeatedInputs(order->Lanes(c), width), args.weights + c,
+               lanes, sum);
+    }
+    const V bias = lanes.Load(args.bias + c);
+    HWY_UNROLL(4)
+    for (size_t i = 0; i < kPixels; ++i) {
+      // The bias comes last, as in the GEMM.
+      const V result = AtMost(AtLeast(hn::Add(sum[i], bias), out.low), out.high);
+      if (out.changed != nullptr) {
+        if (SameBits(kF32, lanes.Keep(result), lanes.Load(target[i] + c))) continue;
+        out.changed[i] = 1;
+      }
+      lanes.Store(result, target[i] + c);
+    }
+  };
+  size_t c = 0;
+  for (; c + kLanes <= args.channels; c += kLanes) vector(c, WholeVector(), kLanes);
+  const size_t rest = args.channels - c;
+  if (rest > 0) vector(c, PartialVector(rest), rest);
+}
+
+template <class Taps>
+void DepthwiseGroup(const DepthwiseArgs& args, const InputOrder* order, const float* const* in,
+                    size_t count, const DepthwiseOutput& out) {
+  switch (count) {
+    case 1:
+      return DepthwisePixels<Taps, 1>(args, order, in, out);
+    case 2:
+      return DepthwisePixels<Taps, 2>(args, order, in, out);
+    case 3:
+      return DepthwisePixels<Taps, 3>(args, order, in, out);
+    default:
+      return DepthwisePixels<Taps, kDepthwiseRows>(args, order, in, out);
+  }
+}
+
+using DepthwiseGroupFunction = void (*)(const DepthwiseArgs& args, const InputOrder* order,
+                                        const float* const* in, size_t count,
+                                        const DepthwiseOutput& out);
+
+/// The function for groups of up to kDepthwiseRows adjacent pixels, null if there is none.
+HWY_INLINE DepthwiseGroupFunction AdjacentGroup(const DepthwiseArgs& args) {
+  const size_t rows = args.columns == 0 ? 0 : args.taps / args.columns;
+  if (args.pixel_pitch == 0 || args.multiplier != 1) return nullptr;
+  if (args.columns == 3 && rows == 3 && args.stride == 1)
+    return DepthwiseGroup<AdjacentTaps<3, 3, 1>>;
+  if (args.columns == 3 && rows == 3 && args.stride == 2)
+    return DepthwiseGroup<AdjacentTaps<3, 3, 2>>;
+  if (args.columns == 5 && args.stride == 1) return DepthwiseGroup<AdjacentTaps<0, 5, 1>>;
+  if (args.columns == 5 && args.stride == 2) return DepthwiseGroup<AdjacentTaps<0, 5, 2>>;
+  return nullptr;
+}
+
+// How many pixels ahead memory is asked for: the work on so many takes about as long as the memory.
+inline constexpr size_t kPrefetched = 8;
+
+/// Asks for what up to `count` pixels from number `first` on are the first to read, and for their
+/// targets.
+HWY_INLINE void PrefetchPixels(const DepthwiseArgs& args, size_t first, size_t count) {
+  constexpr size_t kLine = 64 / sizeof(float);
+  count = HWY_MIN(count, args.count - first);
+  for (size_t i = first; i < first + count; ++i) {
+    for (size_t s = 0; s < HWY_MIN(args.stride, args.taps); ++s) {
+      const float* newest = args.pixels[i] + args.tap_offset[args.taps - 1 - s];
+      for (size_t c = 0; c < args.channels / args.multiplier; c += kLine)
+        __builtin_prefetch(newest + c);
     }
   }
-  for (; first < end; ++first, out += pitch)
-    DepthwiseRows<ScatteredTaps, 1>(args, args.pixels + first, out, pitch);
+  if (args.epilogue != nullptr) PrefetchTile(*args.epilogue, first, count);
 }
 
 void Depthwise(const DepthwiseArgs& args) {
-  if (args.epilogue == nullptr)
-    return DepthwisePixels(args, 0, args.count, args.out, args.out_pitch);
+  const Epilogue* epilogue = args.epilogue;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const bool clamp = epilogue != nullptr && epilogue->clamp;
+  // Pointwise steps work on a tile that stays in the first-level cache.
+  const bool tiled = epilogue != nullptr && epilogue->step_count > 0;
   HWY_ALIGN float tile[kDepthwiseRows * kDepthwiseWidth];
   const size_t pitch = (args.channels + kLanes - 1) / kLanes * kLanes;
-  const size_t most = kDepthwiseWidth / pitch * kDepthwiseRows;
-  for (size_t first = 0; first < args.count; first += most) {
-    const size_t rows = HWY_MIN(most, args.count - first);
-    PrefetchTile(*args.epilogue, first, rows);
-    DepthwisePixels(args, first, first + rows, tile, pitch);
-    FinishTile(*args.epilogue, tile, pitch, first, rows);
+  std::optional<InputOrder> order;
+  if (args.multiplier != 1) order.emplace(args);
+  const DepthwiseGroupFunction adjacent_group = AdjacentGroup(args);
+  const ptrdiff_t step = args.pixel_pitch * static_cast<ptrdiff_t>(args.stride);
+  for (size_t first = 0; first < args.count;) {
+    const float* const* in = args.pixels + first;
+    size_t rows = HWY_MIN(kDepthwiseRows, args.count - first);
+    if (adjacent_group != nullptr) {
+      size_t adjacent = 1;
+      while (adjacent < rows && in[adjacent] - in[adjacent - 1] == step) ++adjacent;
+      rows = adjacent;
+    }
+    float* pixels[kDepthwiseRows];
+    for (size_t i = 0; i < rows; ++i) {
+      pixels[i] = tiled                 ? tile + i * pitch
+                  : epilogue == nullptr ? args.out + (first + i) * args.out_pitch
+                                        : epilogue->targets[first + i] + epilogue->channel;
+    }
+    PrefetchPixels(args, HWY_MIN(first + kPrefetched, args.count), rows);
+    const bool compare = epilogue != nullptr && !tiled && epilogue->changed != nullptr;
+    const DepthwiseOutput out = {
+        .low = hn::Set(kF32, clamp ? epilogue->low : -kInfinity),
+        .high = hn::Set(kF32, clamp ? epilogue->high : kInfinity),
+        .pixels = pixels,
+        .changed = compare ? epilogue->changed + first : nullptr,
+    };
+    const DepthwiseGroupFunction group =
+        adjacent_group != nullptr ? adjacent_group : DepthwiseGroup<ScatteredTaps>;
+    group(args, order ? &*order : nullptr, in, rows, out);
+    if (tiled) FinishTile(*epilogue, tile, pitch, first, rows);
+    first += rows;
   }
 }
 

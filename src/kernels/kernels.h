@@ -118,19 +118,23 @@ struct GemmArgs {
 /// first-level cache, and a row of it is long enough for the hardware to prefetch.
 inline constexpr size_t kDepthwiseWidth = 256;
 
-/// A depthwise convolution of `channels` adjacent channels at `count` output pixels:
-/// out[i * out_pitch + c] = bias[c] + sum over taps t of pixels[i][tap_offset[t] + c] * weights[t *
-/// weight_pitch + c].
+/// A depthwise convolution of `channels` adjacent output channels at `count` output pixels:
+/// out[i * out_pitch + c] = bias[c] + sum over taps t of pixels[i][tap_offset[t] + input(c)] *
+/// weights[t * weight_pitch + c]. input(c) is c or, if every input channel has `multiplier`
+/// outputs, (first_channel + c) / multiplier.
 struct DepthwiseArgs {
   const float* const* pixels;
   size_t count;
   const ptrdiff_t* tap_offset;  // in floats
   size_t taps;
   // If the taps form rows of `columns` adjacent pixels, the distance of adjacent pixels, in floats;
-  // else 0.
+  // else 0. The windows of adjacent outputs are `stride` pixels apart.
   ptrdiff_t pixel_pitch = 0;
   size_t columns = 0;
+  size_t stride = 1;
   size_t channels;
+  size_t multiplier = 1;     // if not 1, there are at most kDepthwiseWidth channels
+  size_t first_channel = 0;  // of the outputs, where the inputs' first is `pixels`
   const float* weights;
   size_t weight_pitch;
   const float* bias;

@@ -35,6 +35,7 @@ inline constexpr size_t kLanes = hn::MaxLanes(kF32);
 struct WholeVector {
   HWY_INLINE V Load(const float* from) const { return hn::LoadU(kF32, from); }
   HWY_INLINE void Store(V v, float* to) const { hn::StoreU(v, kF32, to); }
+  HWY_INLINE V Keep(V v) const { return v; }
 };
 
 /// Moves the first `n` lanes and touches no memory behind them; the other lanes load as zero.
@@ -44,6 +45,8 @@ class PartialVector {
   HWY_INLINE explicit PartialVector(size_t n) : mask_(hn::FirstN(kF32, n)) {}
   HWY_INLINE V Load(const float* from) const { return hn::MaskedLoad(mask_, kF32, from); }
   HWY_INLINE void Store(V v, float* to) const { hn::BlendedStore(v, mask_, kF32, to); }
+  /// Zero in the other lanes, as they load.
+  HWY_INLINE V Keep(V v) const { return hn::IfThenElseZero(mask_, v); }
 
  private:
   hn::Mask<F32> mask_;
@@ -59,6 +62,7 @@ class PartialVector {
     hn::Store(v, kF32, lanes);
     for (size_t i = 0; i < n_; ++i) to[i] = lanes[i];
   }
+  HWY_INLINE V Keep(V v) const { return hn::IfThenElseZero(hn::FirstN(kF32, n_), v); }
 
  private:
   size_t n_;

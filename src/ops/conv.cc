@@ -88,11 +88,11 @@ class DepthwiseConv : public ConvBase {
   DepthwiseConv(const MakeContext& context, const ConvWindow& window)
       : ConvBase(context, window, kChunk) {
     const float* weights = context.in(1).constant->as<float>().data();
-    const auto channels = static_cast<size_t>(in_.channels);
+    const auto channels = static_cast<size_t>(out_.channels);
     const auto [kh, kw] = window.kernel;
     for (int64_t y = 0; y < kh; ++y)
       for (int64_t x = 0; x < kw; ++x) taps_.push_back(TapOffset(y, x));
-    if (window.stride[1] == 1 && window.dilation[1] == 1) pixel_pitch_ = in_.col_stride;
+    if (window.dilation[1] == 1) pixel_pitch_ = in_.col_stride;
     weights_.resize(taps_.size() * channels);
     for (size_t t = 0; t < taps_.size(); ++t)
       for (size_t c = 0; c < channels; ++c)
@@ -102,7 +102,8 @@ class DepthwiseConv : public ConvBase {
   }
 
   void Compute(const Work& work) const override {
-    const auto channels = static_cast<size_t>(in_.channels);
+    const auto channels = static_cast<size_t>(out_.channels);
+    const auto multiplier = channels / static_cast<size_t>(in_.channels);
     const Scratch scratch = Divide(work.scratch);
     const size_t count = Windows(work, scratch.pixels);
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/false);
@@ -115,11 +116,15 @@ class DepthwiseConv : public ConvBase {
                           .taps = taps_.size(),
                           .pixel_pitch = pixel_pitch_,
                           .columns = static_cast<size_t>(window_.kernel[1]),
+                          .stride = static_cast<size_t>(window_.stride[1]),
                           .channels = epilogue.width,
+                          .multiplier = multiplier,
+                          .first_channel = c,
                           .weights = weights_.data() + c,
                           .weight_pitch = channels,
                           .bias = bias_.data() + c,
                           .epilogue = &epilogue});
+      if (multiplier > 1) continue;
       for (size_t i = 0; i < count; ++i) scratch.pixels[i] += epilogue.width;
     }
     End(work, scratch);
@@ -215,8 +220,7 @@ Result<KernelPtr> MakeConv(const MakeContext& context) {
   if (!window.ok()) return window.error();
   if (WinogradTile(*window, context.in(0).shape, context.out(0).shape) > 0)
     return MakeWinograd(context, *window);
-  const bool depthwise =
-      window->groups == context.in(0).channels && window->groups == context.out(0).channels;
+  const bool depthwise = window->groups == context.in(0).channels;
   if (depthwise && window->groups > 1)
     return KernelPtr(std::make_unique<DepthwiseConv>(context, *window));
   return KernelPtr(std::make_unique<GemmConv>(context, *window));

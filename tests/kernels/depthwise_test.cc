@@ -154,37 +154,87 @@ TEST_P(DepthwiseTest, WritesOnlyTheChannelsOfEachRow) {
 
 TEST_P(DepthwiseTest, AdjacentPixelsShareInputsAndKeepTheirBits) {
   for (const size_t columns : {1, 2, 3, 5, 7}) {
-    for (const size_t channels : {1, 8, 24, 37, 64, 70}) {
-      const size_t rows = Size(1, 3);
-      const auto pitch = static_cast<ptrdiff_t>(channels);
-      const size_t count = 23;
-      Problem problem = MakeProblem(count, rows * columns, channels, false);
-      problem.input = Floats((count + columns) * channels * rows);
-      for (size_t t = 0; t < rows * columns; ++t) {
-        const size_t row_pixels = count + columns;
-        problem.tap_offset[t] =
-            static_cast<ptrdiff_t>(t / columns * row_pixels + t % columns) * pitch;
+    for (const size_t stride : {1, 2, 3}) {
+      for (const size_t channels : {1, 8, 24, 37, 64, 70}) {
+        const size_t rows = Size(1, 3);
+        const auto pitch = static_cast<ptrdiff_t>(channels);
+        const size_t count = 23;
+        const size_t row_pixels = stride * count + columns;
+        Problem problem = MakeProblem(count, rows * columns, channels, false);
+        problem.input = Floats(row_pixels * channels * rows);
+        for (size_t t = 0; t < rows * columns; ++t) {
+          problem.tap_offset[t] =
+              static_cast<ptrdiff_t>(t / columns * row_pixels + t % columns) * pitch;
+        }
+        for (size_t i = 0; i < count; ++i) {
+          const size_t place = i == 9 || i == 14 ? Size(0, count - 1) : i;  // breaks two runs
+          problem.pixels[i] = problem.input.data() + stride * place * channels;
+        }
+        const std::vector<float> expected = Run(problem, problem.pixels);
+        std::vector<float> out(count * channels);
+        table().depthwise({.pixels = problem.pixels.data(),
+                           .count = count,
+                           .tap_offset = problem.tap_offset.data(),
+                           .taps = rows * columns,
+                           .pixel_pitch = pitch,
+                           .columns = columns,
+                           .stride = stride,
+                           .channels = channels,
+                           .weights = problem.weights.data(),
+                           .weight_pitch = problem.weight_pitch,
+                           .bias = problem.bias.data(),
+                           .out = out.data(),
+                           .out_pitch = channels});
+        EXPECT_EQ(FirstDifference(out.data(), expected.data(), out.size()), out.size())
+            << columns << " columns, stride " << stride << ", " << channels << " channels";
       }
-      for (size_t i = 0; i < count; ++i) {
-        const size_t place = i == 9 || i == 14 ? Size(0, count - 1) : i;  // breaks two runs
-        problem.pixels[i] = problem.input.data() + place * channels;
+    }
+  }
+}
+
+TEST_P(DepthwiseTest, SeveralOutputsOfAChannelHaveTheBitsOfRepeatedInputs) {
+  for (const size_t multiplier : {2, 3, 4, 7, 20}) {
+    for (const size_t inputs : {1, 5, 12}) {
+      const size_t channels = multiplier * inputs;
+      const Problem repeated = MakeProblem(6, 9, channels, false);
+      // The same, but `inputs` channels a pixel, of which those of `repeated` are copies.
+      Problem problem = repeated;
+      problem.input.clear();
+      problem.pixels.clear();
+      problem.tap_offset.clear();
+      for (size_t t = 0; t < 9; ++t)
+        problem.tap_offset.push_back(static_cast<ptrdiff_t>(t * inputs));
+      problem.input = Floats(6 * 9 * inputs);
+      for (size_t i = 0; i < 6; ++i)
+        problem.pixels.push_back(problem.input.data() + i * 9 * inputs);
+      std::vector<float> copies(6 * 9 * channels);
+      for (size_t i = 0; i < copies.size(); ++i) copies[i] = problem.input[i / multiplier];
+      Problem expected = repeated;
+      expected.pixels.clear();
+      for (size_t t = 0; t < 9; ++t) expected.tap_offset[t] = static_cast<ptrdiff_t>(t * channels);
+      for (size_t i = 0; i < 6; ++i) expected.pixels.push_back(&copies[i * 9 * channels]);
+      const std::vector<float> want = Run(expected, expected.pixels);
+      // In two calls, the second of which starts within the outputs of a channel.
+      std::vector<float> out(6 * channels);
+      const size_t first_part = channels / 2;
+      for (const auto& [first, count] :
+           {std::pair(size_t{0}, first_part), std::pair(first_part, channels - first_part)}) {
+        if (count == 0) continue;
+        table().depthwise({.pixels = problem.pixels.data(),
+                           .count = 6,
+                           .tap_offset = problem.tap_offset.data(),
+                           .taps = 9,
+                           .channels = count,
+                           .multiplier = multiplier,
+                           .first_channel = first,
+                           .weights = problem.weights.data() + first,
+                           .weight_pitch = problem.weight_pitch,
+                           .bias = problem.bias.data() + first,
+                           .out = out.data() + first,
+                           .out_pitch = channels});
       }
-      const std::vector<float> expected = Run(problem, problem.pixels);
-      std::vector<float> out(count * channels);
-      table().depthwise({.pixels = problem.pixels.data(),
-                         .count = count,
-                         .tap_offset = problem.tap_offset.data(),
-                         .taps = rows * columns,
-                         .pixel_pitch = pitch,
-                         .columns = columns,
-                         .channels = channels,
-                         .weights = problem.weights.data(),
-                         .weight_pitch = problem.weight_pitch,
-                         .bias = problem.bias.data(),
-                         .out = out.data(),
-                         .out_pitch = channels});
-      EXPECT_EQ(FirstDifference(out.data(), expected.data(), out.size()), out.size())
-          << columns << " columns, " << channels << " channels";
+      EXPECT_EQ(FirstDifference(out.data(), want.data(), out.size()), out.size())
+          << multiplier << " outputs of each of " << inputs;
     }
   }
 }
