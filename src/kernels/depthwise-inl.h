@@ -216,45 +216,63 @@ HWY_INLINE void PrefetchPixels(const DepthwiseArgs& args, size_t first, size_t c
   if (args.epilogue != nullptr) PrefetchTile(*args.epilogue, first, count);
 }
 
-void Depthwise(const DepthwiseArgs& args) {
+/// Pixels [first, end). They go to the rows of a tile or, if that is null, to the epilogue's
+/// targets.
+void DepthwiseRange(const DepthwiseArgs& args, const InputOrder* order, size_t first, size_t end,
+                    float* tile, size_t tile_pitch) {
   const Epilogue* epilogue = args.epilogue;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const bool clamp = epilogue != nullptr && epilogue->clamp;
-  // Pointwise steps work on a tile that stays in the first-level cache.
-  const bool tiled = epilogue != nullptr && epilogue->step_count > 0;
-  HWY_ALIGN float tile[kDepthwiseRows * kDepthwiseWidth];
-  const size_t pitch = (args.channels + kLanes - 1) / kLanes * kLanes;
-  std::optional<InputOrder> order;
-  if (args.multiplier != 1) order.emplace(args);
+  const bool compare = tile == nullptr && epilogue->changed != nullptr;
   const DepthwiseGroupFunction adjacent_group = AdjacentGroup(args);
+  const DepthwiseGroupFunction group =
+      adjacent_group != nullptr ? adjacent_group : DepthwiseGroup<ScatteredTaps>;
   const ptrdiff_t step = args.pixel_pitch * static_cast<ptrdiff_t>(args.stride);
-  for (size_t first = 0; first < args.count;) {
+  float* pixels[kDepthwiseRows];
+  DepthwiseOutput out = {
+      .low = hn::Set(kF32, clamp ? epilogue->low : -kInfinity),
+      .high = hn::Set(kF32, clamp ? epilogue->high : kInfinity),
+      .pixels = pixels,
+      .changed = nullptr,
+  };
+  while (first < end) {
     const float* const* in = args.pixels + first;
-    size_t rows = HWY_MIN(kDepthwiseRows, args.count - first);
+    size_t count = HWY_MIN(kDepthwiseRows, end - first);
     if (adjacent_group != nullptr) {
       size_t adjacent = 1;
-      while (adjacent < rows && in[adjacent] - in[adjacent - 1] == step) ++adjacent;
-      rows = adjacent;
+      while (adjacent < count && in[adjacent] - in[adjacent - 1] == step) ++adjacent;
+      count = adjacent;
     }
-    float* pixels[kDepthwiseRows];
-    for (size_t i = 0; i < rows; ++i) {
-      pixels[i] = tiled                 ? tile + i * pitch
-                  : epilogue == nullptr ? args.out + (first + i) * args.out_pitch
-                                        : epilogue->targets[first + i] + epilogue->channel;
+    for (size_t i = 0; i < count; ++i) {
+      if (tile == nullptr) {
+        pixels[i] = epilogue->targets[first + i] + epilogue->channel;
+      } else {
+        pixels[i] = tile, tile += tile_pitch;
+      }
     }
-    PrefetchPixels(args, HWY_MIN(first + kPrefetched, args.count), rows);
-    const bool compare = epilogue != nullptr && !tiled && epilogue->changed != nullptr;
-    const DepthwiseOutput out = {
-        .low = hn::Set(kF32, clamp ? epilogue->low : -kInfinity),
-        .high = hn::Set(kF32, clamp ? epilogue->high : kInfinity),
-        .pixels = pixels,
-        .changed = compare ? epilogue->changed + first : nullptr,
-    };
-    const DepthwiseGroupFunction group =
-        adjacent_group != nullptr ? adjacent_group : DepthwiseGroup<ScatteredTaps>;
-    group(args, order ? &*order : nullptr, in, rows, out);
-    if (tiled) FinishTile(*epilogue, tile, pitch, first, rows);
-    first += rows;
+    if (compare) out.changed = epilogue->changed + first;
+    PrefetchPixels(args, HWY_MIN(first + kPrefetched, args.count), count);
+    group(args, order, in, count, out);
+    first += count;
+  }
+}
+
+void Depthwise(const DepthwiseArgs& args) {
+  std::optional<InputOrder> order;
+  if (args.multiplier != 1) order.emplace(args);
+  const InputOrder* const inputs = order ? &*order : nullptr;
+  const Epilogue* epilogue = args.epilogue;
+  if (epilogue == nullptr)
+    return DepthwiseRange(args, inputs, 0, args.count, args.out, args.out_pitch);
+  if (epilogue->step_count == 0) return DepthwiseRange(args, inputs, 0, args.count, nullptr, 0);
+  // Pointwise steps work on a tile that stays in the first-level cache.
+  HWY_ALIGN float tile[kDepthwiseRows * kDepthwiseWidth];
+  const size_t pitch = (args.channels + kLanes - 1) / kLanes * kLanes;
+  const size_t most = kDepthwiseWidth / pitch * kDepthwiseRows;
+  for (size_t first = 0; first < args.count; first += most) {
+    const size_t end = HWY_MIN(first + most, args.count);
+    DepthwiseRange(args, inputs, first, end, tile, pitch);
+    FinishTile(*epilogue, tile, pitch, first, end - first);
   }
 }
 
