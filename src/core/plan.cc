@@ -135,7 +135,7 @@ class Builder {
       PlanStep step;
       step.name = port.info.name;
       step.op = "Output";
-      step.kernel = MakeExport(p, port);
+      step.kernel = MakeExport(p, port, *state_.kernels);
       step.input_masks = {mask};
       step.grid = p.grid;
       step.output = p.shape;

@@ -9,8 +9,17 @@ namespace {
 
 class ExportKernel : public Kernel {
  public:
-  ExportKernel(const Placement& value, const Port& port)
-      : value_(value), port_(port), element_(SizeOf(value.dtype)) {}
+  ExportKernel(const Placement& value, const Port& port, const kernels::Table& kernels)
+      : value_(value), port_(port), kernels_(kernels), element_(SizeOf(value.dtype)) {
+    const auto even = [](const std::vector<int64_t>& offsets) {
+      for (size_t i = 2; i < offsets.size(); ++i)
+        if (offsets[i] - offsets[i - 1] != offsets[1] - offsets[0]) return false;
+      return true;
+    };
+    const bool planes = port_.channel.size() > 1 && port_.col.size() > 1 && even(port_.channel) &&
+                        even(port_.col) && port_.col[1] - port_.col[0] == 1;
+    if (planes && element_ == 4) plane_pitch_ = port_.channel[1] - port_.channel[0];
+  }
 
   void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
     out.Or(inputs[0]);
@@ -43,6 +52,11 @@ class ExportKernel : public Kernel {
         const int count = std::min(kPixels, span.count - begin);
         const T* source = work.Pixel<T>(value_, span.row, span.col + begin);
         const int64_t* col = port_.col.data() + span.col + begin;
+        if (plane_pitch_ != 0) {
+          kernels_.transpose(source, value_.col_stride, static_cast<size_t>(count), channels,
+                             row + *col, plane_pitch_);
+          continue;
+        }
         for (size_t c = 0; c < channels; ++c) {
           T* plane = row + port_.channel[c];
           for (int k = 0; k < count; ++k)
@@ -54,7 +68,9 @@ class ExportKernel : public Kernel {
 
   Placement value_;
   Port port_;
+  const kernels::Table& kernels_;
   size_t element_;
+  int64_t plane_pitch_ = 0;  // of planes of channels, the pixels of which are adjacent; else 0
 };
 
 }  // namespace
@@ -81,8 +97,8 @@ Port MakePort(const PlanState& state, ValueId id, int mask) {
   return port;
 }
 
-KernelPtr MakeExport(const Placement& value, const Port& port) {
-  return std::make_unique<ExportKernel>(value, port);
+KernelPtr MakeExport(const Placement& value, const Port& port, const kernels::Table& kernels) {
+  return std::make_unique<ExportKernel>(value, port, kernels);
 }
 
 }  // namespace deltacnn

@@ -10,6 +10,6 @@ Port MakePort(const PlanState& state, ValueId value, int mask);
 
 /// Copies the listed pixels of a value into a row-major buffer. Has no output grid of its own: it
 /// runs over the pixels of the value.
-KernelPtr MakeExport(const Placement& value, const Port& port);
+KernelPtr MakeExport(const Placement& value, const Port& port, const kernels::Table& kernels);
 
 }  // namespace deltacnn

@@ -358,6 +358,7 @@ void Lower(Graph& graph) {
   RemoveDeadNodes(graph);
   FoldPads(graph);
   LowerBatchNormalization(graph);
+  FoldPatches(graph);
   LowerSplits(graph);
   LowerGlobalReductions(graph);
   LowerInstanceNormalization(graph);

@@ -16,6 +16,8 @@ void Lower(Graph& graph);
 void LowerBatchNormalization(Graph& graph);
 /// Zero padding before a convolution becomes the convolution's own.
 void FoldPads(Graph& graph);
+/// A convolution behind 2x2 patches made channels works on the picture itself (lower_patches.cc).
+void FoldPatches(Graph& graph);
 /// Reductions over whole pictures become a reduction of every row and one of the rows, so that a
 /// changed pixel recomputes its row only.
 void LowerGlobalReductions(Graph& graph);

@@ -18,6 +18,7 @@
 #include "kernels/depthwise-inl.h"
 #include "kernels/gemm-inl.h"
 #include "kernels/pointwise-inl.h"
+#include "kernels/transpose-inl.h"
 #include "kernels/winograd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -37,6 +38,7 @@ const Table* GetTable() {
       .binary_scalar = BinaryUniform,
       .store_changed = StoreChanged,
       .squared_distance = SquaredDistance,
+      .transpose = Transpose,
       .accumulate = Accumulate,
   };
   return &table;

@@ -188,6 +188,9 @@ struct Table {
   bool (*store_changed)(float* dst, const float* src, size_t n);
   /// Sum of weights[i] * (a[i] - b[i])^2, in an order that depends on n alone.
   float (*squared_distance)(const float* a, const float* b, const float* weights, size_t n);
+  /// to[c * to_pitch + r] = from[r * from_pitch + c] of 4-byte elements; pitches in elements.
+  void (*transpose)(const void* from, ptrdiff_t from_pitch, size_t rows, size_t columns, void* to,
+                    ptrdiff_t to_pitch);
   /// acc[i] += x[i] * scale, fused where available (resize, average pooling).
   void (*accumulate)(float* acc, const float* x, float scale, size_t n);
 };

@@ -1,4 +1,4 @@
-// store_changed, squared_distance and accumulate.
+// store_changed, squared_distance, transpose and accumulate.
 #include <cmath>
 
 #include "kernels/kernel_test.h"
@@ -46,6 +46,26 @@ TEST_P(RowTest, StoreChangedComparesBitsNotValues) {
     EXPECT_FALSE(table().store_changed(dst.data(), nan.data(), n));
     EXPECT_TRUE(table().store_changed(dst.data(), other_nan.data(), n));
     EXPECT_EQ(FirstDifference(dst.data(), other_nan.data(), n), n);
+  }
+}
+
+TEST_P(RowTest, TransposeMovesEveryElementAndNothingElse) {
+  for (size_t rows = 0; rows <= 17; ++rows) {
+    for (size_t columns = 0; columns <= 17; ++columns) {
+      const size_t from_pitch = columns + Size(0, 3);
+      const size_t to_pitch = rows + Size(0, 3);
+      const std::vector<float> from = Floats(rows * from_pitch + 1);
+      std::vector<float> to(columns * to_pitch + 1, 7.0f);
+      table().transpose(from.data(), static_cast<ptrdiff_t>(from_pitch), rows, columns, to.data(),
+                        static_cast<ptrdiff_t>(to_pitch));
+      for (size_t i = 0; i < to.size(); ++i) {
+        const size_t c = to_pitch == 0 ? columns : i / to_pitch;
+        const size_t r = to_pitch == 0 ? rows : i % to_pitch;
+        const bool inside = c < columns && r < rows;
+        ASSERT_EQ(Bits(to[i]), Bits(inside ? from[r * from_pitch + c] : 7.0f))
+            << rows << " x " << columns << ", element " << i;
+      }
+    }
   }
 }
 
