@@ -31,16 +31,6 @@ ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape) {
   return graph.AddValue(std::move(value));
 }
 
-/// The node that produces each value; -1 for inputs and constants.
-std::vector<int> Producers(const Graph& graph) {
-  std::vector<int> producer(graph.values.size(), -1);
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    for (const ValueId out : graph.nodes[n].outputs)
-      if (out != kNoValue) producer[static_cast<size_t>(out)] = static_cast<int>(n);
-  }
-  return producer;
-}
-
 void EraseNodes(Graph& graph, const std::vector<bool>& dead) {
   size_t kept = 0;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -152,6 +142,15 @@ void ComputeBatchNormalization(Graph& graph, const Node& node, std::vector<Node>
 }
 
 }  // namespace
+
+std::vector<int> Producers(const Graph& graph) {
+  std::vector<int> producer(graph.values.size(), -1);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    for (const ValueId out : graph.nodes[n].outputs)
+      if (out != kNoValue) producer[static_cast<size_t>(out)] = static_cast<int>(n);
+  }
+  return producer;
+}
 
 std::vector<int> CountUses(const Graph& graph) {
   std::vector<int> uses(graph.values.size(), 0);

@@ -32,6 +32,8 @@ void FuseChains(Graph& graph);
 /// Removes nodes whose outputs nothing reads or that folding has turned into constants.
 void RemoveDeadNodes(Graph& graph);
 
+/// The node that produces each value; -1 for inputs and constants.
+std::vector<int> Producers(const Graph& graph);
 /// How often every value is read, graph outputs included.
 std::vector<int> CountUses(const Graph& graph);
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graph/lower.h"
+#include "ops/conv_window.h"
 #include "ops/move.h"
 
 namespace deltacnn {
@@ -36,6 +37,10 @@ Sample SampleOf(const Graph& graph, const std::vector<int>& producer, ValueId id
     const Node& node =
         graph.nodes[static_cast<size_t>(producer[static_cast<size_t>(sample.source)])];
     if (node.op != "Slice") break;
+    const bool fixed = std::ranges::all_of(node.inputs, [&](ValueId input) {
+      return input == node.inputs[0] || input == kNoValue || graph.Constant(input) != nullptr;
+    });
+    if (!fixed) break;
     const Shape& in = *At(graph, node.inputs[0]).shape;
     const Shape& out = *At(graph, node.outputs[0]).shape;
     if (in.size() != 4 || in[0] != out[0] || in[1] != out[1] || out[2] * out[3] == 0) break;
@@ -71,7 +76,7 @@ std::optional<Patches> PatchesOf(const Graph& graph, const std::vector<int>& pro
     const bool fits = sample.source == patches.source &&
                       sample.step == std::array<int64_t, 2>{2, 2} && sample.start[0] >= 0 &&
                       sample.start[0] < 2 && sample.start[1] >= 0 && sample.start[1] < 2;
-    if (!fits) return std::nullopt;
+    if (!fits || std::ranges::count(patches.place, sample.start) > 0) return std::nullopt;
     patches.place.push_back(sample.start);
   }
   const Shape& in = *At(graph, patches.source).shape;
@@ -104,10 +109,7 @@ TensorPtr WidenWeights(const Tensor& weights, const Patches& patches) {
 }  // namespace
 
 void FoldPatches(Graph& graph) {
-  std::vector<int> producer(graph.values.size(), -1);
-  for (size_t n = 0; n < graph.nodes.size(); ++n)
-    for (const ValueId out : graph.nodes[n].outputs)
-      if (out != kNoValue) producer[static_cast<size_t>(out)] = static_cast<int>(n);
+  const std::vector<int> producer = Producers(graph);
   const std::vector<int> uses = CountUses(graph);
   for (Node& conv : graph.nodes) {
     if (conv.op != "Conv" || conv.Int("group", 1) != 1) continue;
@@ -124,20 +126,24 @@ void FoldPatches(Graph& graph) {
     const Node& maker = graph.nodes[static_cast<size_t>(producer[static_cast<size_t>(x)])];
     const auto patches = PatchesOf(graph, producer, maker);
     if (!patches) continue;
-    const auto doubled = [&](const char* key, std::vector<int64_t> fallback) {
+    Node folded = conv;
+    const auto twice = [&](const char* key, std::vector<int64_t> fallback) {
       std::vector<int64_t> values = conv.Ints(key);
       if (values.empty()) values = std::move(fallback);
       for (int64_t& value : values) value *= 2;
-      conv.attributes[key] = values;
+      folded.attributes[key] = std::move(values);
     };
-    doubled("strides", {1, 1});
-    doubled("pads", {0, 0, 0, 0});
+    twice("strides", {1, 1});
+    twice("pads", {0, 0, 0, 0});
     Value wide = At(graph, conv.inputs[1]);
     wide.constant = WidenWeights(*weights, *patches);
     wide.shape = wide.constant->shape;
-    conv.attributes["kernel_shape"] = std::vector<int64_t>{(*wide.shape)[2], (*wide.shape)[3]};
-    conv.inputs[1] = graph.AddValue(std::move(wide));
-    conv.inputs[0] = patches->source;
+    folded.attributes["kernel_shape"] = std::vector<int64_t>{(*wide.shape)[2], (*wide.shape)[3]};
+    // Twice an extreme stride or pad may be out of range.
+    if (!ReadConvWindow(folded, *At(graph, patches->source).shape, *wide.shape).ok()) continue;
+    folded.inputs[0] = patches->source;
+    folded.inputs[1] = graph.AddValue(std::move(wide));
+    conv = std::move(folded);
   }
   RemoveDeadNodes(graph);
 }

@@ -1,5 +1,8 @@
 // Convolutions behind 2x2 patches made channels: folded where that is the same, else left alone.
+#include <algorithm>
+#include <limits>
 #include <random>
+#include <string>
 
 #include "graph_maker.h"
 
@@ -18,12 +21,12 @@ ValueId Sample(GraphMaker& net, ValueId x, int64_t row, int64_t col, int64_t ste
   return net.Add("Slice", {rows, ints(col), ints(kEnd), ints(-1), ints(step)});
 }
 
-struct Run {
+struct Outcome {
   std::vector<float> output;
   std::vector<std::string> ops;
 };
 
-Run RunOn(const GraphMaker& net, const Tensor& image) {
+Outcome RunOn(const GraphMaker& net, const Tensor& image) {
   auto plan = Plan::Compile(Model(net.graph));
   EXPECT_TRUE(plan.ok());
   auto stream = Stream::Create(*plan);
@@ -31,7 +34,7 @@ Run RunOn(const GraphMaker& net, const Tensor& image) {
   EXPECT_TRUE(stream->SetInput(0, image).ok());
   EXPECT_TRUE(stream->Step().ok());
   const auto out = stream->Output(0).as<float>();
-  Run run{{out.begin(), out.end()}, {}};
+  Outcome run{{out.begin(), out.end()}, {}};
   for (const auto& layer : (*plan)->layers()) run.ops.push_back(layer.op);
   return run;
 }
@@ -50,8 +53,8 @@ void Check(const Shape& shape, bool folds, Build&& build) {
     if (keep) maker.Output(patches);
     return RunOn(maker, image);
   };
-  const Run got = net(false);
-  const Run want = net(true);
+  const Outcome got = net(false);
+  const Outcome want = net(true);
   ASSERT_EQ(got.output.size(), want.output.size());
   for (size_t i = 0; i < got.output.size(); ++i)
     ASSERT_NEAR(got.output[i], want.output[i], 1e-5) << i;
@@ -80,6 +83,11 @@ TEST(Patches, OfOtherShapesStay) {
     const ValueId first = Sample(net, x, 1, 0);
     return net.Add("Concat", {first, first, first, Sample(net, x, 1, 1)}, {{"axis", int64_t{1}}});
   });
+  Check({1, 3, 12, 10}, false, [](GraphMaker& net, ValueId x) {  // one place twice
+    const ValueId first = Sample(net, x, 0, 0);
+    return net.Add("Concat", {first, Sample(net, x, 1, 0), first, Sample(net, x, 1, 1)},
+                   {{"axis", int64_t{1}}});
+  });
   Check({1, 3, 12, 12}, false, [](GraphMaker& net, ValueId x) {
     return net.Add("Concat",
                    {Sample(net, x, 0, 0, 3), Sample(net, x, 1, 0, 3), Sample(net, x, 0, 1, 3),
@@ -92,6 +100,17 @@ TEST(Patches, OfOtherShapesStay) {
         {Sample(net, x, 2, 0), Sample(net, x, 3, 0), Sample(net, x, 2, 1), Sample(net, x, 3, 1)},
         {{"axis", int64_t{1}}});
   });
+}
+
+TEST(Patches, OfStridesThatCannotDoubleStay) {
+  GraphMaker maker;
+  const ValueId patches =
+      maker.Add("SpaceToDepth", {maker.Input("image", {1, 1, 4, 4})}, {{"blocksize", int64_t{2}}});
+  std::mt19937 rng(5);
+  maker.Output(maker.Conv(rng, patches, 2, 1, int64_t{1} << 24));
+  const Outcome run = RunOn(maker, RandomTensor(rng, {1, 1, 4, 4}));
+  EXPECT_EQ(run.output.size(), 2u);
+  EXPECT_EQ(std::ranges::count(run.ops, "SpaceToDepth"), 1);
 }
 
 }  // namespace
