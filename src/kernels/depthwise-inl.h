@@ -188,7 +188,7 @@ using DepthwiseGroupFunction = void (*)(const DepthwiseArgs& args, const InputOr
 /// The function for groups of up to kDepthwiseRows adjacent pixels, null if there is none.
 HWY_INLINE DepthwiseGroupFunction AdjacentGroup(const DepthwiseArgs& args) {
   const size_t rows = args.columns == 0 ? 0 : args.taps / args.columns;
-  if (args.pixel_pitch == 0 || args.multiplier != 1) return nullptr;
+  if (args.pixel_pitch == 0) return nullptr;
   if (args.columns == 3 && rows == 3 && args.stride == 1)
     return DepthwiseGroup<AdjacentTaps<3, 3, 1>>;
   if (args.columns == 3 && rows == 3 && args.stride == 2)
@@ -205,10 +205,12 @@ inline constexpr size_t kPrefetched = 8;
 /// targets.
 HWY_INLINE void PrefetchPixels(const DepthwiseArgs& args, size_t first, size_t count) {
   constexpr size_t kLine = 64 / sizeof(float);
+  const size_t channel = args.multiplier == 1 ? 0 : args.first_channel / args.multiplier;
+  first = HWY_MIN(first, args.count);
   count = HWY_MIN(count, args.count - first);
   for (size_t i = first; i < first + count; ++i) {
     for (size_t s = 0; s < HWY_MIN(args.stride, args.taps); ++s) {
-      const float* newest = args.pixels[i] + args.tap_offset[args.taps - 1 - s];
+      const float* newest = args.pixels[i] + args.tap_offset[args.taps - 1 - s] + channel;
       for (size_t c = 0; c < args.channels / args.multiplier; c += kLine)
         __builtin_prefetch(newest + c);
     }
@@ -235,6 +237,7 @@ void DepthwiseRange(const DepthwiseArgs& args, const InputOrder* order, size_t f
       .pixels = pixels,
       .changed = nullptr,
   };
+  if (first == 0) PrefetchPixels(args, 0, kPrefetched);
   while (first < end) {
     const float* const* in = args.pixels + first;
     size_t count = HWY_MIN(kDepthwiseRows, end - first);
@@ -251,7 +254,7 @@ void DepthwiseRange(const DepthwiseArgs& args, const InputOrder* order, size_t f
       }
     }
     if (compare) out.changed = epilogue->changed + first;
-    PrefetchPixels(args, HWY_MIN(first + kPrefetched, args.count), count);
+    PrefetchPixels(args, first + kPrefetched, count);
     group(args, order, in, count, out);
     first += count;
   }

@@ -192,6 +192,43 @@ TEST_P(DepthwiseTest, AdjacentPixelsShareInputsAndKeepTheirBits) {
   }
 }
 
+TEST_P(DepthwiseTest, AdjacentPixelsWithSeveralOutputsOfAChannelKeepTheirBits) {
+  for (const size_t multiplier : {2, 3, 4}) {
+    for (const size_t inputs : {1, 5, 12}) {
+      const size_t channels = multiplier * inputs;
+      const size_t row_pixels = 13;
+      const Problem weights = MakeProblem(1, 9, channels, false);
+      const std::vector<float> input = Floats(3 * row_pixels * inputs);
+      std::vector<ptrdiff_t> taps;
+      for (size_t t = 0; t < 9; ++t)
+        taps.push_back(static_cast<ptrdiff_t>((t / 3 * row_pixels + t % 3) * inputs));
+      std::vector<const float*> pixels;
+      for (size_t i = 0; i < 11; ++i) pixels.push_back(&input[i * inputs]);
+      const auto run = [&](size_t pitch) {
+        std::vector<float> out(pixels.size() * channels);
+        table().depthwise({.pixels = pixels.data(),
+                           .count = pixels.size(),
+                           .tap_offset = taps.data(),
+                           .taps = 9,
+                           .pixel_pitch = static_cast<ptrdiff_t>(pitch),
+                           .columns = 3,
+                           .channels = channels,
+                           .multiplier = multiplier,
+                           .weights = weights.weights.data(),
+                           .weight_pitch = weights.weight_pitch,
+                           .bias = weights.bias.data(),
+                           .out = out.data(),
+                           .out_pitch = channels});
+        return out;
+      };
+      const std::vector<float> scattered = run(0);
+      EXPECT_EQ(FirstDifference(run(inputs).data(), scattered.data(), scattered.size()),
+                scattered.size())
+          << multiplier << " outputs of each of " << inputs;
+    }
+  }
+}
+
 TEST_P(DepthwiseTest, SeveralOutputsOfAChannelHaveTheBitsOfRepeatedInputs) {
   for (const size_t multiplier : {2, 3, 4, 7, 20}) {
     for (const size_t inputs : {1, 5, 12}) {
