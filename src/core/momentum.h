@@ -43,7 +43,7 @@ class Momentum {
   }
 
  private:
-  // A pass-through step costs 0.5-0.8 of a dense one that keeps its state (docs/performance.md).
+  // A dense step that keeps its state takes 1.0 to 1.5 times as long as a pass-through one.
   static constexpr double kBusy = 0.75;
   // One dense step (the first, a scene cut, a lost packet) says nothing about the next.
   static constexpr int kBusySteps = 2;
