@@ -26,16 +26,6 @@ HWY_INLINE void ApplyOperand(const EpilogueStep& step, size_t channel, float* x,
   }
 }
 
-HWY_INLINE void Store(float* to, const float* from, size_t n) {
-  const WholeVector whole;
-  size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) whole.Store(whole.Load(from + i), to + i);
-  if (i < n) {
-    const PartialVector rest(n - i);
-    rest.Store(rest.Load(from + i), to + i);
-  }
-}
-
 /// Asks for the memory that FinishTile will touch, early enough that it is there by then: pixels
 /// lie too far apart for the hardware to guess the next one.
 HWY_INLINE void PrefetchTile(const Epilogue& epilogue, size_t first, size_t rows) {
@@ -76,7 +66,7 @@ HWY_INLINE void FinishTile(const Epilogue& epilogue, float* x, size_t pitch, siz
   for (size_t i = 0; i < rows; ++i, x += pitch) {
     float* target = epilogue.targets[first + i] + epilogue.channel;
     if (epilogue.changed == nullptr) {
-      Store(target, x, epilogue.width);
+      StoreRow(target, x, epilogue.width);
     } else if (StoreChangedRow(target, x, epilogue.width)) {
       epilogue.changed[first + i] = 1;
     }

@@ -18,6 +18,7 @@
 #include "kernels/depthwise-inl.h"
 #include "kernels/gemm-inl.h"
 #include "kernels/pointwise-inl.h"
+#include "kernels/pool-inl.h"
 #include "kernels/transpose-inl.h"
 #include "kernels/winograd-inl.h"
 
@@ -37,9 +38,12 @@ const Table* GetTable() {
       .binary = BinaryElements,
       .binary_scalar = BinaryUniform,
       .store_changed = StoreChanged,
+      .store_pixels = StorePixels,
       .squared_distance = SquaredDistance,
       .transpose = Transpose,
       .accumulate = Accumulate,
+      .interpolate = Interpolate,
+      .pool = Pool,
   };
   return &table;
 }

@@ -169,6 +169,21 @@ struct WinogradOutputArgs {
   const Epilogue* epilogue;
 };
 
+/// The largest or the mean of the pixels in each of `count` windows, channel by channel: out[i *
+/// channels + c] is that of window i, which has rows x columns pixels and starts at from + i *
+/// step. A mean is a sum of the sums of the rows.
+struct PoolArgs {
+  bool average;
+  const float* from;
+  size_t rows, columns;
+  ptrdiff_t row_pitch, col_pitch;  // distance of the pixels of a window, in floats
+  ptrdiff_t step;                  // distance of the windows, in floats
+  size_t count;
+  size_t channels;
+  float divisor;  // of the sum
+  float* out;
+};
+
 struct Table {
   const char* name;  // "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", ... as Highway spells it
   size_t panel;      // output channels of one GEMM panel (two vectors)
@@ -186,13 +201,23 @@ struct Table {
   void (*binary_scalar)(Binary function, float* x, float y, size_t n);
   /// Copies src to dst and tells whether any bit differed before.
   bool (*store_changed)(float* dst, const float* src, size_t n);
+  /// Stores `count` pixels of n floats; their distances are the pitches, in floats. Unless
+  /// `changed` is null, changed[i] |= 1 where a bit differed before.
+  void (*store_pixels)(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
+                       size_t count, size_t n, uint8_t* changed);
   /// Sum of weights[i] * (a[i] - b[i])^2, in an order that depends on n alone.
   float (*squared_distance)(const float* a, const float* b, const float* weights, size_t n);
   /// to[c * to_pitch + r] = from[r * from_pitch + c] of 4-byte elements; pitches in elements.
   void (*transpose)(const void* from, ptrdiff_t from_pitch, size_t rows, size_t columns, void* to,
                     ptrdiff_t to_pitch);
-  /// acc[i] += x[i] * scale, fused where available (resize, average pooling).
+  /// acc[i] += x[i] * scale, fused where available.
   void (*accumulate)(float* acc, const float* x, float scale, size_t n);
+  /// out[i * channels + c] = sum over t of weights[i * taps + t] * from[(index[i * taps + t] -
+  /// base)
+  /// * channels + c], in the order of t, fused where available. At least one tap.
+  void (*interpolate)(const float* from, int base, const int* index, const float* weights,
+                      size_t taps, size_t count, size_t channels, float* out);
+  void (*pool)(const PoolArgs& args);
 };
 
 /// The tables that this machine can execute, best first. Never empty.

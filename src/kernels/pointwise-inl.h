@@ -7,6 +7,7 @@
 #endif
 
 #include <cmath>
+#include <cstring>
 
 #include "kernels/kernels.h"
 #include "kernels/math-inl.h"
@@ -314,6 +315,65 @@ HWY_INLINE bool StoreChangedRow(float* dst, const float* src, size_t n) {
 }
 
 bool StoreChanged(float* dst, const float* src, size_t n) { return StoreChangedRow(dst, src, n); }
+
+HWY_INLINE void StoreRow(float* dst, const float* src, size_t n) {
+  const WholeVector whole;
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) whole.Store(whole.Load(src + i), dst + i);
+  if (i < n) {
+    const PartialVector rest(n - i);
+    rest.Store(rest.Load(src + i), dst + i);
+  }
+}
+
+void StorePixels(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
+                 size_t count, size_t n, uint8_t* changed) {
+  const bool packed = dst_pitch == src_pitch && dst_pitch == static_cast<ptrdiff_t>(n);
+  if (packed && changed == nullptr) return StoreRow(dst, src, count * n);
+  if (n == 1) {
+    for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
+      if (changed != nullptr) changed[i] |= std::memcmp(dst, src, sizeof(float)) != 0 ? 1 : 0;
+      *dst = *src;
+    }
+    return;
+  }
+  for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
+    if (changed == nullptr) {
+      StoreRow(dst, src, n);
+    } else if (StoreChangedRow(dst, src, n)) {
+      changed[i] |= 1;
+    }
+  }
+}
+
+// ---- Interpolation ----
+
+/// One vector of channels of every pixel.
+template <class Lanes>
+HWY_INLINE void InterpolateLanes(const float* from, int base, const int* index,
+                                 const float* weights, size_t taps, size_t count, size_t channels,
+                                 const Lanes& lanes, float* out) {
+  const auto pixel = [&](size_t t) {
+    return from + (index[t] - base) * static_cast<ptrdiff_t>(channels);
+  };
+  for (size_t i = 0; i < count; ++i, index += taps, weights += taps, out += channels) {
+    V sum = hn::Mul(lanes.Load(pixel(0)), Constant(weights[0]));
+    for (size_t t = 1; t < taps; ++t)
+      sum = hn::MulAdd(lanes.Load(pixel(t)), Constant(weights[t]), sum);
+    lanes.Store(sum, out);
+  }
+}
+
+void Interpolate(const float* from, int base, const int* index, const float* weights, size_t taps,
+                 size_t count, size_t channels, float* out) {
+  size_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes)
+    InterpolateLanes(from + c, base, index, weights, taps, count, channels, WholeVector(), out + c);
+  if (c < channels) {
+    InterpolateLanes(from + c, base, index, weights, taps, count, channels,
+                     PartialVector(channels - c), out + c);
+  }
+}
 
 }  // namespace deltacnn::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -35,6 +35,26 @@ HWY_INLINE void Transpose4x4(const uint32_t* from, ptrdiff_t from_pitch, uint32_
 }
 #endif
 
+#if HWY_TARGET != HWY_SCALAR
+/// 2 x 4 elements to 4 x 2 adjacent ones.
+HWY_INLINE void Interleave2x4(const uint32_t* from, ptrdiff_t from_pitch, uint32_t* to) {
+  const hn::Full128<uint32_t> d;
+  const auto a = hn::LoadU(d, from);
+  const auto b = hn::LoadU(d, from + from_pitch);
+  hn::StoreU(hn::InterleaveLower(d, a, b), d, to);
+  hn::StoreU(hn::InterleaveUpper(d, a, b), d, to + 4);
+}
+
+/// 4 x 2 adjacent elements to 2 x 4.
+HWY_INLINE void Deinterleave4x2(const uint32_t* from, uint32_t* to, ptrdiff_t to_pitch) {
+  const hn::Full128<uint32_t> d;
+  const auto a = hn::LoadU(d, from);
+  const auto b = hn::LoadU(d, from + 4);
+  hn::StoreU(hn::ConcatEven(d, b, a), d, to);
+  hn::StoreU(hn::ConcatOdd(d, b, a), d, to + to_pitch);
+}
+#endif
+
 void Transpose(const void* source, ptrdiff_t from_pitch, size_t rows, size_t columns, void* target,
                ptrdiff_t to_pitch) {
   const auto* from = static_cast<const uint32_t*>(source);
@@ -48,11 +68,30 @@ void Transpose(const void* source, ptrdiff_t from_pitch, size_t rows, size_t col
   size_t whole_rows = 0;
   size_t whole_columns = 0;
 #if HWY_TARGET != HWY_SCALAR
-  whole_rows = rows / 4 * 4;
-  whole_columns = columns / 4 * 4;
-  for (size_t c = 0; c < whole_columns; c += 4)
-    for (size_t r = 0; r < whole_rows; r += 4)
+  if (rows == 2 && to_pitch == 2) {
+    whole_rows = 2;
+    whole_columns = columns / 4 * 4;
+    for (size_t c = 0; c < whole_columns; c += 4) Interleave2x4(at(0, c), from_pitch, put(c, 0));
+  } else if (columns == 2 && from_pitch == 2) {
+    whole_rows = rows / 4 * 4;
+    whole_columns = 2;
+    for (size_t r = 0; r < whole_rows; r += 4) Deinterleave4x2(at(r, 0), put(0, r), to_pitch);
+  } else {
+    whole_rows = rows / 4 * 4;
+    whole_columns = columns / 4 * 4;
+    const auto block = [&](size_t r, size_t c) {
       Transpose4x4(at(r, c), from_pitch, put(c, r), to_pitch);
+    };
+    // Along the side whose rows lie further apart: a cache line of theirs may not survive until the
+    // next block needs it, least of all if the pitch is a power of two.
+    if (from_pitch > to_pitch) {
+      for (size_t r = 0; r < whole_rows; r += 4)
+        for (size_t c = 0; c < whole_columns; c += 4) block(r, c);
+    } else {
+      for (size_t c = 0; c < whole_columns; c += 4)
+        for (size_t r = 0; r < whole_rows; r += 4) block(r, c);
+    }
+  }
 #endif
   for (size_t c = 0; c < columns; ++c)
     for (size_t r = c < whole_columns ? whole_rows : 0; r < rows; ++r) *put(c, r) = *at(r, c);

@@ -125,11 +125,9 @@ void BroadcastMap::MapPixels(const Placement& operand, const Placement& output) 
 }
 
 void BroadcastMap::MapChannels(const Placement& operand, const Placement& output) {
-  if (operand.channels == output.channels) {
-    channels_ = Channels::kFull;
-  } else if (operand.channels == 1) {
-    channels_ = Channels::kSingle;
-  } else {
+  full_ = operand.channels == output.channels;
+  single_ = operand.channels == 1;
+  if (!full_ && !single_) {
     const AxisSet channel_axes = AllAxes(output.shape.size()) & ~output.pixel_axes;
     ForEachPosition(operand.shape, output.shape, channel_axes, [&](int64_t, int64_t index) {
       channel_table_.push_back(static_cast<int32_t>(index));

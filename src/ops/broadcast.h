@@ -45,9 +45,9 @@ class BroadcastMap {
   size_t element_bytes() const { return element_bytes_; }
 
   /// Output channel c reads element c of the operand's pixel ...
-  bool full() const { return channels_ == Channels::kFull; }
-  /// ... or always its only element ...
-  bool single() const { return channels_ == Channels::kSingle; }
+  bool full() const { return full_; }
+  /// ... or always its only element (pixels of one element are both) ...
+  bool single() const { return single_; }
   /// ... or, if neither, element channel_table()[c].
   const std::vector<int32_t>& channel_table() const { return channel_table_; }
 
@@ -56,14 +56,13 @@ class BroadcastMap {
   void Affect(const MaskView& in, const MaskView& out) const;
 
  private:
-  enum class Channels { kFull, kSingle, kTable };
-
   void MapPixels(const Placement& operand, const Placement& output);
   void MapChannels(const Placement& operand, const Placement& output);
 
   int buffer_;
   size_t element_bytes_;
-  Channels channels_ = Channels::kTable;
+  bool full_ = false;
+  bool single_ = false;
   std::vector<int32_t> channel_table_;
   // Output (row, col) reads operand (pixel_[row].row, pixel_[row].col + (steps_ ? col : 0)).
   struct RowStart {

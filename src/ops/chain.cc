@@ -40,7 +40,7 @@ kernels::Epilogue Chain::Fused(const Work& work, bool adds, float** targets,
     }
     const float* const* operand_pixels = operand_pointers;
     const bool operand = step.kind == Kind::kOperand;
-    const bool single = operand && operands_[static_cast<size_t>(step.operand)].single();
+    const bool single = operand && !operands_[static_cast<size_t>(step.operand)].full();
     if (operand) {
       const BroadcastMap& map = operands_[static_cast<size_t>(step.operand)];
       for (const Span& span : work.spans)
@@ -83,18 +83,15 @@ void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel
   const float strong = limits.strong * static_cast<float>(width);
   for (const Span& span : spans) {
     float* target = work.Pixel<float>(out_, span.row, span.col) + channel;
-    if (!work.compare && pitch == width && out_.col_stride == static_cast<int64_t>(width)) {
-      const size_t run = static_cast<size_t>(span.count) * width;
-      std::memcpy(target, x, run * sizeof(float));
-      x += run;
+    if (!judged) {
+      const auto count = static_cast<size_t>(span.count);
+      kernels_.store_pixels(target, out_.col_stride, x, static_cast<ptrdiff_t>(pitch), count, width,
+                            work.compare ? work.changed + span.first : nullptr);
+      x += count * pitch;
       continue;
     }
     for (int k = 0; k < span.count; ++k, x += pitch, target += out_.col_stride) {
       uint8_t& flags = work.changed[span.first + static_cast<size_t>(k)];
-      if (!judged) {
-        if (kernels_.store_changed(target, x, width)) flags |= kChanged;
-        continue;
-      }
       // A change too small to propagate leaves the old value in place, so that small changes add
       // up. Written so that a NaN counts as a strong change.
       const float distance = kernels_.squared_distance(target, x, weights, width);
@@ -142,6 +139,11 @@ void Chain::ApplyOperand(const Work& work, const ChainStep& step, std::span<cons
     if (operand.full() && pitch == width && last - first == static_cast<ptrdiff_t>(run - width)) {
       kernels_.binary(step.binary, x, first + channel, run);  // packed pixels
       x += run;
+      continue;
+    }
+    if (operand.single() && first == last) {  // one number for all of them
+      kernels_.binary_scalar(step.binary, x, *first, static_cast<size_t>(span.count) * pitch);
+      x += static_cast<size_t>(span.count) * pitch;
       continue;
     }
     for (int k = 0; k < span.count; ++k, x += pitch) {

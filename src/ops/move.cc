@@ -1,9 +1,12 @@
 #include "ops/move.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
 #include <numeric>
+
+#include "ops/store.h"
 
 namespace deltacnn {
 namespace {
@@ -41,11 +44,6 @@ class MoveKernel : public Kernel {
       bit_.channel = {0};
     }
     FindRuns();
-    // Short runs cost more as copies of their own than gathered element by element.
-    constexpr size_t kShort = 8;
-    shuffled_ = element_ == 4 && runs_.size() > 1 &&
-                runs_.size() * kShort > offset_.channel.size() &&
-                std::ranges::none_of(runs_, [](const Run& run) { return run.offset < 0; });
     std::ranges::sort(bit_.channel);
     bit_.channel.erase(std::unique(bit_.channel.begin(), bit_.channel.end()), bit_.channel.end());
     std::erase_if(bit_.channel, [](int64_t b) { return b < 0; });
@@ -55,10 +53,8 @@ class MoveKernel : public Kernel {
       last_col_bit_ = std::max(last_col_bit_, b);
     }
     IndexColumns();
-    packed_ = runs_.size() == 1 && runs_[0].offset >= 0 && out_.col_stride == out_.channels &&
-              std::ranges::none_of(offset_.row, [](int64_t row) { return row < 0; });
-    for (size_t c = 0; c < offset_.col.size(); ++c)
-      packed_ = packed_ && offset_.col[c] == static_cast<int64_t>(c) * out_.channels;
+    FindStretches();
+    ChooseCopy();
   }
 
   void SetFill(std::span<const std::byte> value) { fill_.assign(value.begin(), value.end()); }
@@ -87,37 +83,23 @@ class MoveKernel : public Kernel {
   }
 
   void Compute(const Work& work) const override {
-    if (packed_ && !work.compare) return CopySpans(work);
-    if (element_ == 4 && offset_.channel.size() == 1) return MoveWords(work);
-    const auto* source = work.buffers[in_.buffer];
     for (const Span& span : work.spans) {
       const int64_t row = offset_.row[static_cast<size_t>(span.row)];
-      for (int k = 0; k < span.count; ++k) {
-        const int64_t col = offset_.col[static_cast<size_t>(span.col + k)];
-        std::byte* pixel = work.buffers[out_.buffer] +
-                           out_.Offset(span.row, span.col + k) * static_cast<int64_t>(element_);
-        bool changed = false;
-        if (shuffled_ && row >= 0 && col >= 0) {
-          changed = Shuffle(pixel, source + (start_ + row + col) * 4, work.scratch);
-          if (changed) work.changed[span.first + static_cast<size_t>(k)] = 1;
-          continue;
-        }
-        for (const Run& run : runs_) {
-          std::byte* target = pixel + run.channel * element_;
-          if (run.offset < 0 || row < 0 || col < 0) {
-            changed |= Fill(target, run.count);
-          } else {
-            const int64_t from = start_ + row + col + run.offset;
-            changed |= Copy(target, source + from * static_cast<int64_t>(element_), run.count);
-          }
-        }
-        if (changed) work.changed[span.first + static_cast<size_t>(k)] = 1;
+      for (int k = 0; k < span.count;) {
+        const auto col = static_cast<size_t>(span.col + k);
+        const int count = std::min(span.count - k, static_cast<int>(stretch_end_[col] - col));
+        const Span stretch{span.row, span.col + k, count, span.first + static_cast<size_t>(k)};
+        const bool fill = row < 0 || offset_.col[col] < 0;
+        Move(work, stretch, fill ? kFill : start_ + row + offset_.col[col]);
+        k += count;
       }
     }
   }
 
   bool computes() const override { return !alias_; }
-  size_t ScratchBytes() const override { return shuffled_ ? offset_.channel.size() * 4 : 0; }
+  size_t ScratchBytes() const override {
+    return copy_ == Copy::kRuns || copy_ == Copy::kWhole ? 0 : block_ * offset_.channel.size() * 4;
+  }
 
  private:
   // More negative than any sum of true offsets can make positive again. Offsets of a reversed slice
@@ -190,18 +172,6 @@ class MoveKernel : public Kernel {
     });
   }
 
-  /// Rows of pixels that lie without a gap here and there.
-  void CopySpans(const Work& work) const {
-    const auto bytes = static_cast<int64_t>(element_);
-    for (const Span& span : work.spans) {
-      const int64_t from = start_ + offset_.row[static_cast<size_t>(span.row)] +
-                           offset_.col[static_cast<size_t>(span.col)] + runs_[0].offset;
-      std::memcpy(work.buffers[out_.buffer] + out_.Offset(span.row, span.col) * bytes,
-                  work.buffers[in_.buffer] + from * bytes,
-                  static_cast<size_t>(span.count * out_.channels * bytes));
-    }
-  }
-
   /// False if no input row that an output row at bit `row` reads has changed. Most rows of most
   /// steps end here.
   bool MayReach(const MaskView& in, int64_t row) const {
@@ -216,42 +186,110 @@ class MoveKernel : public Kernel {
     return false;
   }
 
-  /// Pixels of one 32-bit element.
-  void MoveWords(const Work& work) const {
-    const auto* source = reinterpret_cast<const uint32_t*>(work.buffers[in_.buffer]) + start_;
-    auto* target = reinterpret_cast<uint32_t*>(work.buffers[out_.buffer]);
-    uint32_t fill = 0;
-    std::memcpy(&fill, fill_.data(), sizeof(fill));
-    for (const Span& span : work.spans) {
-      const int64_t row = offset_.row[static_cast<size_t>(span.row)] + offset_.channel[0];
-      const int64_t* col = offset_.col.data() + span.col;
-      uint32_t* to = target + out_.Offset(span.row, span.col);
-      for (int k = 0; k < span.count; ++k, to += out_.col_stride) {
-        const uint32_t value = row + col[k] < 0 ? fill : source[row + col[k]];
-        if (*to == value) continue;
-        *to = value;
-        work.changed[span.first + static_cast<size_t>(k)] = 1;
+  /// Splits the columns of the output into stretches whose inputs lie at a regular distance.
+  void FindStretches() {
+    const auto& col = offset_.col;
+    const size_t n = col.size();
+    const auto step = [&](size_t c) { return col[c + 1] - col[c]; };
+    // In the middle, because the ends may be padding.
+    if (n > 1) col_step_ = step((n - 1) / 2);
+    stretch_end_.resize(n);
+    for (size_t c = n; c-- > 0;) {
+      const bool fill = col[c] < 0;
+      const bool alike = c + 1 < n && fill == (col[c + 1] < 0);
+      const bool goes_on = alike && (fill || step(c) == col_step_);
+      stretch_end_[c] = goes_on ? stretch_end_[c + 1] : c + 1;
+    }
+  }
+
+  /// How a stretch of pixels is copied best.
+  void ChooseCopy() {
+    const auto& channel = offset_.channel;
+    const size_t n = channel.size();
+    const bool fills = std::ranges::any_of(runs_, [](const Run& run) { return run.offset < 0; });
+    if (element_ != 4 || fills) return;
+    if (runs_.size() == 1) {
+      copy_ = Copy::kWhole;
+      return;
+    }
+    // Short runs cost more as copies of their own than gathered element by element.
+    constexpr size_t kShort = 8;
+    if (runs_.size() * kShort <= n) return;
+    copy_ = Copy::kGathered;
+    block_ = 1;
+    const auto follows = [&](size_t period, int64_t outer, int64_t inner) {
+      for (size_t c = 0; c < n; ++c) {
+        const auto i = static_cast<int64_t>(c / period);
+        const auto j = static_cast<int64_t>(c % period);
+        if (channel[c] != channel[0] + i * outer + j * inner) return false;
+      }
+      return true;
+    };
+    pitch_ = channel[1] - channel[0];
+    // A matrix of pixels and channels, transposed, or one of channels within every pixel.
+    if (col_step_ == 1 && follows(n, 0, pitch_)) {
+      copy_ = Copy::kAcross;
+      block_ = std::clamp<size_t>(kBlock / n / 4 * 4, 4, 256);
+      return;
+    }
+    period_ = 1;
+    while (period_ < n && channel[period_] != channel[0] + 1) ++period_;
+    if (period_ < n && n % period_ == 0 && follows(period_, 1, pitch_)) copy_ = Copy::kShuffled;
+  }
+
+  /// Moves the pixels of a stretch; the first one's input is at `from`.
+  void Move(const Work& work, const Span& span, int64_t from) const {
+    std::byte* to = PixelBytes(work, out_, span.row, span.col);
+    const auto size = static_cast<int64_t>(element_);
+    if (copy_ == Copy::kRuns || from < 0) {
+      for (int k = 0; k < span.count; ++k, to += out_.col_stride * size) {
+        if (MovePixel(work, to, from < 0 ? from : from + k * col_step_))
+          work.changed[span.first + static_cast<size_t>(k)] = 1;
+      }
+      return;
+    }
+    const float* source = reinterpret_cast<const float*>(work.buffers[in_.buffer]) + from;
+    if (copy_ == Copy::kWhole)
+      return StorePixels(kernels_, work, out_, span, source + offset_.channel[0], col_step_);
+    auto* gathered = reinterpret_cast<float*>(work.scratch);
+    for (int k = 0; k < span.count; k += static_cast<int>(block_)) {
+      const int count = std::min(span.count - k, static_cast<int>(block_));
+      Gather(source + k * col_step_, static_cast<size_t>(count), gathered);
+      StorePixels(kernels_, work, out_,
+                  {span.row, span.col + k, count, span.first + static_cast<size_t>(k)}, gathered,
+                  out_.channels);
+    }
+  }
+
+  /// Brings the channels of up to block_ pixels together.
+  void Gather(const float* from, size_t pixels, float* gathered) const {
+    const auto& channel = offset_.channel;
+    const size_t n = channel.size();
+    from += channel[0];
+    if (copy_ == Copy::kAcross) {
+      kernels_.transpose(from, pitch_, n, pixels, gathered, static_cast<ptrdiff_t>(n));
+    } else if (copy_ == Copy::kShuffled) {
+      kernels_.transpose(from, pitch_, period_, n / period_, gathered,
+                         static_cast<ptrdiff_t>(period_));
+    } else {
+      for (size_t c = 0; c < n; ++c) gathered[c] = from[channel[c] - channel[0]];
+    }
+  }
+
+  /// Copies run by run; fills all of it if there is no input.
+  bool MovePixel(const Work& work, std::byte* to, int64_t from) const {
+    bool changed = false;
+    for (const Run& run : runs_) {
+      std::byte* target = to + run.channel * element_;
+      if (run.offset < 0 || from < 0) {
+        changed |= Fill(target, run.count);
+      } else {
+        const std::byte* source =
+            work.buffers[in_.buffer] + (from + run.offset) * static_cast<int64_t>(element_);
+        changed |= StoreChanged(target, source, run.count * element_);
       }
     }
-  }
-
-  /// A pixel whose channels come from all over the input's pixel: gathered first, compared at once.
-  bool Shuffle(std::byte* to, const std::byte* from, std::byte* scratch) const {
-    auto* gathered = reinterpret_cast<float*>(scratch);
-    const auto* values = reinterpret_cast<const float*>(from);
-    const size_t channels = offset_.channel.size();
-    for (size_t c = 0; c < channels; ++c) gathered[c] = values[offset_.channel[c]];
-    return kernels_.store_changed(reinterpret_cast<float*>(to), gathered, channels);
-  }
-
-  bool Copy(std::byte* to, const std::byte* from, size_t count) const {
-    if (element_ == 4) {
-      return kernels_.store_changed(reinterpret_cast<float*>(to),
-                                    reinterpret_cast<const float*>(from), count);
-    }
-    if (std::memcmp(to, from, count * element_) == 0) return false;
-    std::memcpy(to, from, count * element_);
-    return true;
+    return changed;
   }
 
   bool Fill(std::byte* to, size_t count) const {
@@ -262,6 +300,8 @@ class MoveKernel : public Kernel {
     }
     return changed;
   }
+
+  static constexpr size_t kBlock = 4096;  // elements gathered at once: they stay in cache
 
   Placement in_, out_;
   const kernels::Table& kernels_;
@@ -275,8 +315,19 @@ class MoveKernel : public Kernel {
   int64_t last_col_bit_ = 0;
   std::vector<int32_t> cols_before_;  // by bit; empty if columns are not in ascending order
   std::vector<Run> runs_;
-  bool shuffled_ = false;
-  bool packed_ = false;  // whole rows can be copied at once
+  int64_t col_step_ = 0;             // distance of the inputs of adjacent columns of a stretch
+  std::vector<size_t> stretch_end_;  // by column
+  enum class Copy {
+    kRuns,      // run by run, any element
+    kWhole,     // of 4-byte elements: the pixel is one run,
+    kAcross,    // its channels lie at a distance, those of adjacent pixels are adjacent,
+    kShuffled,  // its channels are a matrix, transposed,
+    kGathered,  // or lie anywhere
+  };
+  Copy copy_ = Copy::kRuns;
+  size_t block_ = 0;   // pixels gathered at once
+  int64_t pitch_ = 0;  // of the matrix to transpose, in elements
+  size_t period_ = 0;  // its rows, if kShuffled
 };
 
 }  // namespace
@@ -298,6 +349,10 @@ void LayoutMove(LayoutContext& context) {
       const size_t a = perm.empty() ? out.size() - 1 - b : static_cast<size_t>(perm[b]);
       if (HasAxis(in_axes, a)) axes |= Axis(b);
     }
+    // [anchor, y, x, channel]: what follows goes anchor by anchor, and each of a pixel's is
+    // contiguous.
+    if (axes != 0 && !out.empty() && !HasAxis(axes, out.size() - 1))
+      axes |= AllAxes(static_cast<size_t>(std::bit_width(axes)));
   } else if (node.op == "Pad" && in.size() == 4) {
     // A picture: what reads it wants it so, and without its border there is less to lay out anew.
     axes = context.input_axes[0] = SpatialAxes(4);

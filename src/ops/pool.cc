@@ -142,92 +142,79 @@ class PoolKernel : public Kernel {
   int col_dilation_ = 1;
 };
 
-/// Folds every input column under a stretch of output pixels once, then the columns of each pixel:
-/// neighbours share the columns, and a pixel's operations do not depend on its neighbours.
-class SeparablePool : public PoolKernel {
+/// Float maxima and means.
+class WindowPool : public PoolKernel {
  public:
-  SeparablePool(const MakeContext& context, const Window& window, bool average)
-      : PoolKernel(context, window), kernels_(context.kernels), average_(average) {
-    const auto columns = static_cast<int64_t>(kTileFloats) / std::max<int64_t>(in_.channels, 1);
-    const int64_t fitting = (columns - window.cols.Reach()) / window.cols.stride + 1;
-    tile_ = static_cast<int>(std::clamp<int64_t>(fitting, 1, ChunkPixels()));
-    const int64_t span = int64_t{tile_ - 1} * window.cols.stride + window.cols.Reach();
-    columns_ = static_cast<size_t>(std::min<int64_t>(span, in_.grid.cols));
-  }
+  WindowPool(const MakeContext& context, const Window& window, bool average)
+      : PoolKernel(context, window),
+        kernels_(context.kernels),
+        average_(average),
+        stride_(window.cols.stride),
+        tile_(static_cast<int>(std::clamp<int64_t>(kTileFloats / std::max<int64_t>(in_.channels, 1),
+                                                   1, ChunkPixels()))) {}
 
-  size_t ScratchBytes() const override { return (columns_ + 1) * channels() * sizeof(float); }
+  size_t ScratchBytes() const override {
+    return static_cast<size_t>(tile_) * channels() * sizeof(float);
+  }
 
   void Compute(const Work& work) const override {
     for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; k += tile_) {
-        const int count = std::min(tile_, span.count - k);
-        ComputeTile(work, {span.row, span.col + k, count, span.first + static_cast<size_t>(k)});
+      for (int k = 0; k < span.count;) {
+        const int col = span.col + k;
+        const int count = AlikeFrom(col, std::min(span.count - k, tile_));
+        ComputeTile(work, {span.row, col, count, span.first + static_cast<size_t>(k)});
+        k += count;
       }
     }
   }
 
  private:
-  static constexpr size_t kTileFloats = 16384;  // folded columns that stay in the nearest caches
+  static constexpr int64_t kTileFloats = 4096;  // results that stay in the first-level cache
 
-  void ComputeTile(const Work& work, const Span& tile) const {
-    const size_t n = channels();
-    const auto fold = average_ ? kernels::Binary::kAdd : kernels::Binary::kMax;
-    auto* pixel = reinterpret_cast<float*>(work.scratch);
-    float* columns = pixel + n;
-    int begin = in_.grid.cols;
-    int end = 0;
-    for (int k = 0; k < tile.count; ++k) {
-      const Taps& taps = ColTaps(tile.col + k);
-      if (taps.count == 0) continue;
-      begin = std::min(begin, taps.first);
-      end = std::max(end, taps.first + (taps.count - 1) * col_dilation_ + 1);
+  /// How many of `most` outputs from column `col` on have windows of the same shape at the same
+  /// distance.
+  int AlikeFrom(int col, int most) const {
+    const Taps& first = ColTaps(col);
+    int count = 1;
+    for (; count < most; ++count) {
+      const Taps& next = ColTaps(col + count);
+      if (next.first != first.first + count * stride_ || next.count != first.count ||
+          next.divisor != first.divisor)
+        break;
     }
-    const Taps& row_taps = RowTaps(tile.row);
-    for (int t = 0; t < row_taps.count; ++t)
-      FoldRow(work, InputRow(tile.row, t), begin, end, t == 0, columns);
-
-    for (int k = 0; k < tile.count; ++k) {
-      const Taps& taps = ColTaps(tile.col + k);
-      if (taps.count == 0 || row_taps.count == 0) {
-        std::fill_n(pixel, n, average_ ? 0.0f : std::numeric_limits<float>::lowest());
-      } else {
-        const float* column = columns + static_cast<size_t>(taps.first - begin) * n;
-        std::copy_n(column, n, pixel);
-        for (int t = 1; t < taps.count; ++t) {
-          column += static_cast<size_t>(col_dilation_) * n;
-          kernels_.binary(fold, pixel, column, n);
-        }
-        if (average_) {
-          const float divisor =
-              static_cast<float>(row_taps.divisor) * static_cast<float>(taps.divisor);
-          kernels_.binary_scalar(kernels::Binary::kDiv, pixel, divisor, n);
-        }
-      }
-      float* stored = work.Pixel<float>(out_, tile.row, tile.col + k);
-      if (kernels_.store_changed(stored, pixel, n))
-        work.changed[tile.first + static_cast<size_t>(k)] = 1;
-    }
+    return count;
   }
 
-  /// Folds columns [begin, end) of an input row into `columns`, or starts them.
-  void FoldRow(const Work& work, int row, int begin, int end, bool start, float* columns) const {
-    const bool packed = in_.col_stride == in_.channels;
-    const int step = packed ? std::max(end - begin, 1) : 1;
-    const size_t n = static_cast<size_t>(step) * channels();
-    for (int col = begin; col < end; col += step, columns += n) {
-      const float* x = work.Pixel<float>(in_, row, col);
-      if (start) {
-        std::copy_n(x, n, columns);
-      } else {
-        kernels_.binary(average_ ? kernels::Binary::kAdd : kernels::Binary::kMax, columns, x, n);
-      }
+  void ComputeTile(const Work& work, const Span& tile) const {
+    const Taps& rows = RowTaps(tile.row);
+    const Taps& cols = ColTaps(tile.col);
+    auto* pixels = reinterpret_cast<float*>(work.scratch);
+    if (rows.count == 0 || cols.count == 0) {
+      std::fill_n(pixels, static_cast<size_t>(tile.count) * channels(),
+                  average_ ? 0.0f : std::numeric_limits<float>::lowest());
+    } else {
+      const int row = InputRow(tile.row, 0);
+      const ptrdiff_t row_pitch =
+          rows.count > 1 ? in_.Offset(InputRow(tile.row, 1), 0) - in_.Offset(row, 0) : 0;
+      kernels_.pool({.average = average_,
+                     .from = work.Pixel<float>(in_, row, cols.first),
+                     .rows = static_cast<size_t>(rows.count),
+                     .columns = static_cast<size_t>(cols.count),
+                     .row_pitch = row_pitch,
+                     .col_pitch = col_dilation_ * in_.col_stride,
+                     .step = stride_ * in_.col_stride,
+                     .count = static_cast<size_t>(tile.count),
+                     .channels = channels(),
+                     .divisor = static_cast<float>(rows.divisor) * static_cast<float>(cols.divisor),
+                     .out = pixels});
     }
+    StorePixels(kernels_, work, out_, tile, pixels, out_.channels);
   }
 
   const kernels::Table& kernels_;
   bool average_;
+  int stride_;
   int tile_;
-  size_t columns_;
 };
 
 /// A maximum with its position, or of another element type: element by element.
@@ -332,7 +319,7 @@ Result<KernelPtr> MakePool(const MakeContext& context) {
     default:
       if (positions) return KernelPtr(std::make_unique<PlainMaxPool<float>>(context, *window));
       return KernelPtr(
-          std::make_unique<SeparablePool>(context, *window, context.node.op == "AveragePool"));
+          std::make_unique<WindowPool>(context, *window, context.node.op == "AveragePool"));
   }
 }
 

@@ -332,7 +332,7 @@ class ResizeKernel : public Kernel {
     do {
       tile_ /= 2;
       columns_ = MostColumns();
-    } while (tile_ > 1 && columns_ * channels() > kTileFloats);
+    } while (tile_ > 1 && (columns_ + static_cast<size_t>(tile_)) * channels() > kTileFloats);
   }
 
   void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
@@ -340,7 +340,7 @@ class ResizeKernel : public Kernel {
   }
 
   size_t ScratchBytes() const override {
-    return copies() ? 0 : (columns_ + 1) * channels() * sizeof(float);
+    return copies() ? 0 : (columns_ + static_cast<size_t>(tile_)) * channels() * sizeof(float);
   }
 
   void Compute(const Work& work) const override {
@@ -354,7 +354,6 @@ class ResizeKernel : public Kernel {
   }
 
  private:
-  static constexpr size_t kFewChannels = 8;     // not worth the call of a kernel
   static constexpr size_t kTileFloats = 16384;  // interpolated rows that stay in the nearest caches
 
   size_t channels() const { return static_cast<size_t>(in_.channels); }
@@ -387,8 +386,8 @@ class ResizeKernel : public Kernel {
   /// Interpolates between rows for all input columns under the tile, then between these columns.
   void ComputeTile(const Work& work, const Span& tile) const {
     const size_t n = channels();
-    auto* pixel = reinterpret_cast<float*>(work.scratch);
-    float* columns = pixel + n;
+    auto* columns = reinterpret_cast<float*>(work.scratch);
+    float* pixels = columns + columns_ * n;
     const int begin = cols_.map.first[static_cast<size_t>(tile.col)];
     const int end = cols_.map.last[static_cast<size_t>(tile.col + tile.count - 1)];
     std::fill_n(columns, static_cast<size_t>(end - begin) * n, 0.0f);
@@ -396,21 +395,10 @@ class ResizeKernel : public Kernel {
     const auto row_weights = rows_.Weights(tile.row % out_rows_);
     for (size_t t = 0; t < rows.size(); ++t)
       AddRow(work, InputRow(tile.row, rows[t]), row_weights[t], begin, end, columns);
-    for (int k = 0; k < tile.count; ++k) {
-      const auto cols = cols_.Indices(tile.col + k);
-      const auto weights = cols_.Weights(tile.col + k);
-      std::fill_n(pixel, n, 0.0f);
-      for (size_t t = 0; t < cols.size(); ++t) {
-        const float* column = columns + static_cast<size_t>(cols[t] - begin) * n;
-        if (n > kFewChannels) {
-          kernels_.accumulate(pixel, column, weights[t], n);
-        } else {
-          for (size_t c = 0; c < n; ++c) pixel[c] += column[c] * weights[t];
-        }
-      }
-      if (StoreChanged(work.Pixel<float>(out_, tile.row, tile.col + k), pixel, n * sizeof(float)))
-        work.changed[tile.first + static_cast<size_t>(k)] = 1;
-    }
+    const auto cols = cols_.Indices(tile.col);
+    kernels_.interpolate(columns, begin, cols.data(), cols_.Weights(tile.col).data(), cols.size(),
+                         static_cast<size_t>(tile.count), n, pixels);
+    StorePixels(kernels_, work, out_, tile, pixels, in_.channels);
   }
 
   void AddRow(const Work& work, int row, float weight, int begin, int end, float* columns) const {

@@ -33,12 +33,54 @@ class SoftmaxKernel : public Kernel {
 
   int ChunkPixels() const override { return chunk_; }
   size_t ScratchBytes() const override {
-    return (logarithm_ ? 2 : 1) * static_cast<size_t>(chunk_) * channels() * sizeof(float);
+    return 2 * static_cast<size_t>(chunk_) * (channels() + 1) * sizeof(float);
   }
 
   void Compute(const Work& work) const override {
+    if (channels() == 0) return;
+    channels() <= kFewChannels ? ComputeAcross(work) : ComputeAlong(work);
+  }
+
+ private:
+  // Vectors up to this length are too short for vector instructions along them.
+  static constexpr size_t kFewChannels = 32;
+
+  /// Channel by channel for all pixels of a span.
+  void ComputeAcross(const Work& work) const {
     const size_t n = channels();
-    if (n == 0) return;
+    auto* block = reinterpret_cast<float*>(work.scratch);
+    for (const Span& span : work.spans) {
+      const auto pixels = static_cast<size_t>(span.count);
+      const auto stride = static_cast<ptrdiff_t>(n);
+      const auto width = static_cast<ptrdiff_t>(pixels);
+      float* exps = block + n * pixels;
+      float* largest = exps + n * pixels;
+      float* sum = largest + pixels;
+      const auto channel = [&](float* of, size_t c) { return of + c * pixels; };
+      kernels_.transpose(work.Pixel<float>(in_, span.row, span.col), in_.col_stride, pixels, n,
+                         block, width);
+      std::copy_n(block, pixels, largest);
+      for (size_t c = 1; c < n; ++c)
+        kernels_.binary(kernels::Binary::kMax, largest, channel(block, c), pixels);
+      for (size_t c = 0; c < n; ++c)
+        kernels_.binary(kernels::Binary::kSub, channel(block, c), largest, pixels);
+      std::copy_n(block, n * pixels, exps);
+      kernels_.unary(kernels::Unary::kExp, 0, 0, exps, n * pixels);
+      std::copy_n(exps, pixels, sum);
+      for (size_t c = 1; c < n; ++c)
+        kernels_.binary(kernels::Binary::kAdd, sum, channel(exps, c), pixels);
+      if (logarithm_) kernels_.unary(kernels::Unary::kLog, 0, 0, sum, pixels);
+      float* result = logarithm_ ? block : exps;
+      const auto divide = logarithm_ ? kernels::Binary::kSub : kernels::Binary::kDiv;
+      for (size_t c = 0; c < n; ++c) kernels_.binary(divide, channel(result, c), sum, pixels);
+      float* stored = logarithm_ ? exps : block;
+      kernels_.transpose(result, width, n, pixels, stored, stride);
+      StorePixels(kernels_, work, out_, span, stored, stride);
+    }
+  }
+
+  void ComputeAlong(const Work& work) const {
+    const size_t n = channels();
     auto* shifted = reinterpret_cast<float*>(work.scratch);
     size_t pixels = 0;
     ForEachPixel(work, [&](int row, int col, size_t) {
@@ -63,7 +105,6 @@ class SoftmaxKernel : public Kernel {
     });
   }
 
- private:
   size_t channels() const { return static_cast<size_t>(in_.channels); }
 
   template <class Visit>

@@ -21,4 +21,12 @@ inline bool StoreChanged(void* to, const void* from, size_t size) {
   return true;
 }
 
+/// Stores the pixels of a span, `pitch` floats apart in `x`, and flags those that changed.
+inline void StorePixels(const kernels::Table& kernels, const Work& work, const Placement& out,
+                        const Span& span, const float* x, int64_t pitch) {
+  kernels.store_pixels(work.Pixel<float>(out, span.row, span.col), out.col_stride, x, pitch,
+                       static_cast<size_t>(span.count), static_cast<size_t>(out.channels),
+                       work.compare ? work.changed + span.first : nullptr);
+}
+
 }  // namespace deltacnn
