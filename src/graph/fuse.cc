@@ -254,15 +254,15 @@ void Simplify(std::vector<ChainStep>& chain) {
   }
 }
 
-bool TakesChain(const Node& node) {
-  return node.op == "Conv" || node.op == "ConvTranspose" || node.op == "Pointwise";
-}
-
 bool HasSave(std::span<const ChainStep> chain) {
   return std::ranges::any_of(chain, [](const ChainStep& s) { return s.kind == Kind::kSave; });
 }
 
 }  // namespace
+
+bool TakesChain(const Node& node) {
+  return node.op == "Conv" || node.op == "ConvTranspose" || node.op == "Pointwise";
+}
 
 void LowerArithmetic(Graph& graph) {
   std::vector<Node> nodes;

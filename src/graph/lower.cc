@@ -307,33 +307,6 @@ void LowerGlobalReductions(Graph& graph) {
   graph.nodes = std::move(nodes);
 }
 
-void LowerSplits(Graph& graph) {
-  std::vector<Node> nodes;
-  for (Node& node : graph.nodes) {
-    if (node.op != "Split") {
-      nodes.push_back(std::move(node));
-      continue;
-    }
-    int64_t axis = node.Int("axis", 0);
-    axis += axis < 0 ? static_cast<int64_t>(At(graph, node.inputs[0]).shape->size()) : 0;
-    int64_t start = 0;
-    for (const ValueId out : node.outputs) {
-      const int64_t end = start + (*At(graph, out).shape)[static_cast<size_t>(axis)];
-      Node slice;
-      slice.name = node.name + "." + std::to_string(start);
-      slice.op = "Slice";
-      slice.inputs = {node.inputs[0]};
-      slice.outputs = {out};
-      slice.attributes["axes"] = std::vector<int64_t>{axis};
-      slice.attributes["starts"] = std::vector<int64_t>{start};
-      slice.attributes["ends"] = std::vector<int64_t>{end};
-      nodes.push_back(std::move(slice));
-      start = end;
-    }
-  }
-  graph.nodes = std::move(nodes);
-}
-
 void RemoveDeadNodes(Graph& graph) {
   std::vector<int> uses = CountUses(graph);
   std::vector<bool> dead(graph.nodes.size(), false);
@@ -359,9 +332,11 @@ void Lower(Graph& graph) {
   LowerBatchNormalization(graph);
   FoldPatches(graph);
   LowerSplits(graph);
+  LowerGathers(graph);
   LowerGlobalReductions(graph);
   LowerInstanceNormalization(graph);
   LowerArithmetic(graph);
+  HoistChains(graph);
   FuseChains(graph);
   RemoveDeadNodes(graph);
 }

@@ -21,8 +21,13 @@ void FoldPatches(Graph& graph);
 /// Reductions over whole pictures become a reduction of every row and one of the rows, so that a
 /// changed pixel recomputes its row only.
 void LowerGlobalReductions(Graph& graph);
-/// Split becomes one slice per output.
+/// Split becomes one slice per output (this and the next two: lower_moves.cc).
 void LowerSplits(Graph& graph);
+/// Gather of adjacent positions becomes a slice.
+void LowerGathers(Graph& graph);
+/// Functions of one number go before reshapes and transposes, if a node there can take them into
+/// its chain.
+void HoistChains(Graph& graph);
 /// InstanceNormalization becomes statistics and their application (lower_norm.cc).
 void LowerInstanceNormalization(Graph& graph);
 /// float32 arithmetic becomes "Pointwise" nodes, that of other types "TypedArithmetic".
@@ -34,6 +39,8 @@ void RemoveDeadNodes(Graph& graph);
 
 /// The node that produces each value; -1 for inputs and constants.
 std::vector<int> Producers(const Graph& graph);
+/// True if pointwise work can become a part of the node.
+bool TakesChain(const Node& node);
 /// How often every value is read, graph outputs included.
 std::vector<int> CountUses(const Graph& graph);
 

@@ -1,0 +1,148 @@
+// Passes around operators that only move elements.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "graph/lower.h"
+
+namespace deltacnn {
+namespace {
+
+const Value& At(const Graph& graph, ValueId id) { return graph.values[static_cast<size_t>(id)]; }
+
+ValueId AddLike(Graph& graph, ValueId like, const std::string& suffix, Shape shape) {
+  Value value = At(graph, like);
+  value.name += suffix;
+  value.shape = std::move(shape);
+  return graph.AddValue(std::move(value));
+}
+
+Node MakeSlice(const std::string& name, ValueId in, ValueId out, int64_t axis, int64_t start,
+               int64_t end) {
+  Node slice;
+  slice.name = name;
+  slice.op = "Slice";
+  slice.inputs = {in};
+  slice.outputs = {out};
+  slice.attributes["axes"] = std::vector<int64_t>{axis};
+  slice.attributes["starts"] = std::vector<int64_t>{start};
+  slice.attributes["ends"] = std::vector<int64_t>{end};
+  return slice;
+}
+
+/// The first of the constant indices of a Gather if each is one more than the one before.
+std::optional<int64_t> FirstOfRange(const Graph& graph, const Node& gather, int64_t dim) {
+  const TensorPtr& indices = graph.Constant(gather.inputs[1]);
+  if (indices == nullptr || indices->elements() == 0) return std::nullopt;
+  const auto at = [&](size_t i) {
+    const int64_t index = indices->dtype == DType::kInt64 ? indices->as<int64_t>()[i]
+                                                          : int64_t{indices->as<int32_t>()[i]};
+    return index < 0 ? index + dim : index;
+  };
+  for (size_t i = 1; i < static_cast<size_t>(indices->elements()); ++i)
+    if (at(i) != at(0) + static_cast<int64_t>(i)) return std::nullopt;
+  return at(0);
+}
+
+/// A move that keeps every element and makes no new one.
+bool Rearranges(const Node& node) {
+  static constexpr std::string_view kOps[] = {"Reshape",   "Transpose", "Squeeze",
+                                              "Unsqueeze", "Flatten",   "Identity"};
+  return std::ranges::find(kOps, node.op) != std::end(kOps);
+}
+
+bool HasOperands(const Node& pointwise) { return !pointwise.chain_inputs.empty(); }
+
+}  // namespace
+
+void LowerSplits(Graph& graph) {
+  std::vector<Node> nodes;
+  for (Node& node : graph.nodes) {
+    if (node.op != "Split") {
+      nodes.push_back(std::move(node));
+      continue;
+    }
+    int64_t axis = node.Int("axis", 0);
+    axis += axis < 0 ? static_cast<int64_t>(At(graph, node.inputs[0]).shape->size()) : 0;
+    int64_t start = 0;
+    for (const ValueId out : node.outputs) {
+      const int64_t end = start + (*At(graph, out).shape)[static_cast<size_t>(axis)];
+      nodes.push_back(MakeSlice(node.name + "." + std::to_string(start), node.inputs[0], out, axis,
+                                start, end));
+      start = end;
+    }
+  }
+  graph.nodes = std::move(nodes);
+}
+
+void LowerGathers(Graph& graph) {
+  std::vector<Node> nodes;
+  for (Node& node : graph.nodes) {
+    const bool gather = node.op == "Gather" && node.outputs[0] != kNoValue;
+    const Shape shape = gather ? *At(graph, node.inputs[0]).shape : Shape{};
+    int64_t axis = gather ? node.Int("axis", 0) : 0;
+    axis += axis < 0 ? static_cast<int64_t>(shape.size()) : 0;
+    const auto first =
+        gather ? FirstOfRange(graph, node, shape[static_cast<size_t>(axis)]) : std::nullopt;
+    if (!first) {
+      nodes.push_back(std::move(node));
+      continue;
+    }
+    Shape sliced = shape;
+    const int64_t count = graph.Constant(node.inputs[1])->elements();
+    sliced[static_cast<size_t>(axis)] = count;
+    const ValueId out = node.outputs[0];
+    const bool same = sliced == *At(graph, out).shape;
+    const ValueId slice = same ? out : AddLike(graph, out, ".slice", sliced);
+    nodes.push_back(MakeSlice(node.name, node.inputs[0], slice, axis, *first, *first + count));
+    if (same) continue;
+    Node reshape;
+    reshape.name = node.name + ".reshape";
+    reshape.op = "Reshape";
+    reshape.inputs = {slice};
+    reshape.outputs = {out};
+    nodes.push_back(std::move(reshape));
+  }
+  graph.nodes = std::move(nodes);
+}
+
+void HoistChains(Graph& graph) {
+  const std::vector<int> uses = CountUses(graph);
+  std::vector<int> producer = Producers(graph);
+  const auto movable = [&](ValueId id) {
+    const int p = producer[static_cast<size_t>(id)];
+    return p >= 0 && uses[static_cast<size_t>(id)] == 1 &&
+                   Rearranges(graph.nodes[static_cast<size_t>(p)])
+               ? p
+               : -1;
+  };
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (graph.nodes[n].op != "Pointwise" || HasOperands(graph.nodes[n])) continue;
+    ValueId source = graph.nodes[n].inputs[0];
+    for (int p = movable(source); p >= 0; p = movable(source))
+      source = graph.nodes[static_cast<size_t>(p)].inputs[0];
+    const int p = producer[static_cast<size_t>(source)];
+    if (source == graph.nodes[n].inputs[0] || p < 0 || uses[static_cast<size_t>(source)] != 1 ||
+        !TakesChain(graph.nodes[static_cast<size_t>(p)]))
+      continue;
+    // One move after the other changes places with the chain.
+    for (size_t at = n; graph.nodes[at].inputs[0] != source;) {
+      const auto before = static_cast<size_t>(movable(graph.nodes[at].inputs[0]));
+      Node& chain = graph.nodes[at];
+      Node& move = graph.nodes[before];
+      const ValueId out = chain.outputs[0];
+      const ValueId moved = move.inputs[0];
+      const ValueId result = AddLike(graph, moved, ".hoisted", *At(graph, moved).shape);
+      producer.push_back(static_cast<int>(before));
+      chain.inputs[0] = moved;
+      chain.outputs[0] = result;
+      move.inputs[0] = result;
+      move.outputs[0] = out;
+      producer[static_cast<size_t>(out)] = static_cast<int>(at);
+      std::swap(chain, move);
+      at = before;
+    }
+  }
+}
+
+}  // namespace deltacnn
