@@ -16,6 +16,7 @@
 // clang-format on
 
 #include "kernels/depthwise-inl.h"
+#include "kernels/dot-inl.h"
 #include "kernels/gemm-inl.h"
 #include "kernels/pointwise-inl.h"
 #include "kernels/pool-inl.h"
@@ -30,7 +31,9 @@ const Table* GetTable() {
       .name = hwy::TargetName(HWY_TARGET),
       .panel = kPanel,
       .max_rows = kMaxRows,
+      .dot_lanes = kLanes,
       .gemm = Gemm,
+      .dot = Dot,
       .depthwise = Depthwise,
       .winograd_input = WinogradInput,
       .winograd_output = WinogradOutput,

@@ -114,6 +114,25 @@ struct GemmArgs {
   const Epilogue* epilogue = nullptr;
 };
 
+/// Most outputs of a dot call.
+inline constexpr size_t kDotColumns = 4;
+
+/// The same sums for 1 to kDotColumns outputs in all, as dot products: vectors lie along the
+/// inputs. The weight of element k of run r for output j is weights[(r * columns + j) * run_pitch +
+/// k]; up to the next multiple of `dot_lanes` there are zeros behind every run.
+struct DotArgs {
+  const float* const* pixels;
+  size_t count;
+  const ptrdiff_t* run_offset;  // in floats
+  size_t runs;
+  size_t run_length;
+  const float* weights;
+  size_t run_pitch;
+  const float* bias;
+  size_t columns;
+  const Epilogue* epilogue;
+};
+
 /// Most channels of one depthwise call with an epilogue: a tile of four pixels stays in the
 /// first-level cache, and a row of it is long enough for the hardware to prefetch.
 inline constexpr size_t kDepthwiseWidth = 256;
@@ -188,8 +207,10 @@ struct Table {
   const char* name;  // "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", ... as Highway spells it
   size_t panel;      // output channels of one GEMM panel (two vectors)
   size_t max_rows;   // most pixels that the register block holds; any `count` is accepted
+  size_t dot_lanes;  // floats of a vector
 
   void (*gemm)(const GemmArgs& args);
+  void (*dot)(const DotArgs& args);
   void (*depthwise)(const DepthwiseArgs& args);
   void (*winograd_input)(const WinogradInputArgs& args);
   void (*winograd_output)(const WinogradOutputArgs& args);

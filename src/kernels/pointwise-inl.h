@@ -332,8 +332,9 @@ void StorePixels(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t sr
   if (packed && changed == nullptr) return StoreRow(dst, src, count * n);
   if (n == 1) {
     for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
-      if (changed != nullptr) changed[i] |= std::memcmp(dst, src, sizeof(float)) != 0 ? 1 : 0;
-      *dst = *src;
+      if (std::memcmp(dst, src, sizeof(float)) == 0) continue;
+      std::memcpy(dst, src, sizeof(float));
+      if (changed != nullptr) changed[i] |= 1;
     }
     return;
   }

@@ -83,6 +83,74 @@ class GemmConv : public ConvBase {
   std::vector<PackedWeights> groups_;
 };
 
+/// Few outputs would leave most of a GEMM panel empty.
+class DotConv : public ConvBase {
+ public:
+  DotConv(const MakeContext& context, const ConvWindow& window)
+      : ConvBase(context, window, kChunk) {
+    const float* weights = context.in(1).constant->as<float>().data();
+    const auto [kh, kw] = window.kernel;
+    const auto channels = static_cast<size_t>(in_.channels);
+    const auto outputs = static_cast<size_t>(out_.channels);
+    const bool adjacent = window.dilation[1] == 1 && in_.col_stride == in_.channels;
+    const int64_t joined = adjacent ? kw : 1;  // taps of a run
+    run_length_ = channels * static_cast<size_t>(joined);
+    run_pitch_ = (run_length_ + kernels_.dot_lanes - 1) / kernels_.dot_lanes * kernels_.dot_lanes;
+    for (int64_t y = 0; y < kh; ++y)
+      for (int64_t x = 0; x < kw; x += joined) runs_.push_back(TapOffset(y, x));
+    const auto taps = static_cast<size_t>(kh * kw);
+    weights_.assign(runs_.size() * outputs * run_pitch_, 0.0f);
+    for (size_t r = 0; r < runs_.size(); ++r) {
+      for (size_t o = 0; o < outputs; ++o) {
+        for (size_t k = 0; k < run_length_; ++k) {
+          const size_t tap = r * static_cast<size_t>(joined) + k / channels;
+          weights_[(r * outputs + o) * run_pitch_ + k] =
+              weights[(o * channels + k % channels) * taps + tap];
+        }
+      }
+    }
+    bias_.assign(outputs, 0.0f);
+    if (context.Has(2)) std::ranges::copy(context.in(2).constant->as<float>(), bias_.begin());
+  }
+
+  /// Whether it beats the GEMM: the sums across vectors must be few beside the products.
+  static bool Suits(const ConvWindow& window, int64_t channels, int64_t outputs) {
+    constexpr int64_t kLeastProducts = 64;
+    return window.groups == 1 && outputs <= static_cast<int64_t>(kernels::kDotColumns) &&
+           window.kernel[0] * window.kernel[1] * channels >= kLeastProducts;
+  }
+
+  void Compute(const Work& work) const override {
+    const Scratch scratch = Divide(work.scratch);
+    const size_t count = Windows(work, scratch.pixels);
+    kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
+    epilogue.width = bias_.size();
+    kernels_.dot({.pixels = scratch.pixels,
+                  .count = count,
+                  .run_offset = runs_.data(),
+                  .runs = runs_.size(),
+                  .run_length = run_length_,
+                  .weights = weights_.data(),
+                  .run_pitch = run_pitch_,
+                  .bias = bias_.data(),
+                  .columns = bias_.size(),
+                  .epilogue = &epilogue});
+    End(work, scratch);
+  }
+
+  int64_t MacsPerPixel() const override {
+    return static_cast<int64_t>(runs_.size() * run_length_) * out_.channels;
+  }
+  size_t WeightBytes() const override { return (weights_.size() + bias_.size()) * sizeof(float); }
+
+ private:
+  std::vector<ptrdiff_t> runs_;
+  size_t run_length_ = 0;
+  size_t run_pitch_ = 0;
+  std::vector<float> weights_;
+  std::vector<float> bias_;
+};
+
 class DepthwiseConv : public ConvBase {
  public:
   DepthwiseConv(const MakeContext& context, const ConvWindow& window)
@@ -223,6 +291,8 @@ Result<KernelPtr> MakeConv(const MakeContext& context) {
   const bool depthwise = window->groups == context.in(0).channels;
   if (depthwise && window->groups > 1)
     return KernelPtr(std::make_unique<DepthwiseConv>(context, *window));
+  if (DotConv::Suits(*window, context.in(0).channels, context.out(0).channels))
+    return KernelPtr(std::make_unique<DotConv>(context, *window));
   return KernelPtr(std::make_unique<GemmConv>(context, *window));
 }
 

@@ -191,8 +191,11 @@ class MoveKernel : public Kernel {
     const auto& col = offset_.col;
     const size_t n = col.size();
     const auto step = [&](size_t c) { return col[c + 1] - col[c]; };
-    // In the middle, because the ends may be padding.
-    if (n > 1) col_step_ = step((n - 1) / 2);
+    int votes = 0;  // for the most frequent step, if more than half of all are alike
+    for (size_t c = 0; c + 1 < n; ++c) {
+      if (votes == 0) col_step_ = step(c);
+      votes += step(c) == col_step_ ? 1 : -1;
+    }
     stretch_end_.resize(n);
     for (size_t c = n; c-- > 0;) {
       const bool fill = col[c] < 0;
@@ -216,7 +219,7 @@ class MoveKernel : public Kernel {
     constexpr size_t kShort = 8;
     if (runs_.size() * kShort <= n) return;
     copy_ = Copy::kGathered;
-    block_ = 1;
+    block_ = std::clamp<size_t>(kBlock / n / 4 * 4, 4, 256);
     const auto follows = [&](size_t period, int64_t outer, int64_t inner) {
       for (size_t c = 0; c < n; ++c) {
         const auto i = static_cast<int64_t>(c / period);
@@ -229,7 +232,6 @@ class MoveKernel : public Kernel {
     // A matrix of pixels and channels, transposed, or one of channels within every pixel.
     if (col_step_ == 1 && follows(n, 0, pitch_)) {
       copy_ = Copy::kAcross;
-      block_ = std::clamp<size_t>(kBlock / n / 4 * 4, 4, 256);
       return;
     }
     period_ = 1;
@@ -266,13 +268,15 @@ class MoveKernel : public Kernel {
     const auto& channel = offset_.channel;
     const size_t n = channel.size();
     from += channel[0];
-    if (copy_ == Copy::kAcross) {
-      kernels_.transpose(from, pitch_, n, pixels, gathered, static_cast<ptrdiff_t>(n));
-    } else if (copy_ == Copy::kShuffled) {
-      kernels_.transpose(from, pitch_, period_, n / period_, gathered,
-                         static_cast<ptrdiff_t>(period_));
-    } else {
-      for (size_t c = 0; c < n; ++c) gathered[c] = from[channel[c] - channel[0]];
+    if (copy_ == Copy::kAcross)
+      return kernels_.transpose(from, pitch_, n, pixels, gathered, static_cast<ptrdiff_t>(n));
+    for (size_t k = 0; k < pixels; ++k, from += col_step_, gathered += n) {
+      if (copy_ == Copy::kShuffled) {
+        kernels_.transpose(from, pitch_, period_, n / period_, gathered,
+                           static_cast<ptrdiff_t>(period_));
+      } else {
+        for (size_t c = 0; c < n; ++c) gathered[c] = from[channel[c] - channel[0]];
+      }
     }
   }
 
