@@ -117,6 +117,7 @@ class Builder {
     step.kernel = std::move(*kernel);
     step.name = node.name;
     step.op = node.op + DescribeChain(node);
+    FindOverwritable(*step.kernel, context);
     state_.macs += step.kernel->MacsPerPixel() * step.grid.pixels();
     state_.weight_bytes += step.kernel->WeightBytes();
     state_.scratch_bytes = std::max(state_.scratch_bytes, step.kernel->ScratchBytes());
@@ -155,6 +156,43 @@ class Builder {
     life->second.last = index;
   }
 
+  /// Notes which inputs of the step that is about to be added could give their memory to the
+  /// output.
+  void FindOverwritable(const Kernel& kernel, const MakeContext& context) {
+    if (context.outputs.size() != 1 || context.outputs[0] == nullptr) return;
+    const Placement& out = context.out(0);
+    for (size_t i = 0; i < context.inputs.size(); ++i) {
+      const Placement* in = context.inputs[i];
+      if (in == nullptr || in->buffer < 0 || !kernel.MayOverwrite(i)) continue;
+      // Nothing else that the step reads may lie there.
+      const auto sharing = std::ranges::count_if(context.inputs, [&](const Placement* other) {
+        return other != nullptr && other->buffer == in->buffer;
+      });
+      if (sharing == 1 && in->row_offset == out.row_offset && in->col_stride == out.col_stride &&
+          in->buffer != out.buffer)
+        overwritable_.push_back({static_cast<int>(state_.steps.size()), in->buffer, out.buffer});
+    }
+  }
+
+  /// Outputs take over the memory of inputs that die in their step, in steps that keep nothing.
+  void JoinLifetimes() {
+    for (const auto& [step, in, out] : overwritable_) {
+      const int from = joined_.contains(in) ? joined_[in] : in;
+      if (!lifetimes_.contains(from) || !lifetimes_.contains(out)) continue;
+      Lifetime& life = lifetimes_[from];
+      const Lifetime next = lifetimes_[out];
+      const auto size_of = [&](int buffer) {
+        return state_.buffer_bytes[static_cast<size_t>(buffer)];
+      };
+      if (life.last != step || next.first != step || size_of(in) != size_of(out) ||
+          state_.halos[static_cast<size_t>(in)] != state_.halos[static_cast<size_t>(out)])
+        continue;
+      life.last = next.last;
+      lifetimes_.erase(out);
+      joined_[out] = from;
+    }
+  }
+
   void PackArena() {
     const size_t buffers = state_.buffer_bytes.size();
     state_.arena_offset.assign(buffers, -1);
@@ -165,12 +203,16 @@ class Builder {
     std::erase_if(lifetimes_, [&](const auto& item) {
       return !state_.constants[static_cast<size_t>(item.first)].empty();
     });
+    JoinLifetimes();
     std::vector<Lifetime> lifetimes;
     for (const auto& item : lifetimes_) lifetimes.push_back(item.second);
     const std::vector<uint64_t> offsets = PackLifetimes(lifetimes);
     size_t next = 0;
     for (const auto& item : lifetimes_)
       state_.arena_offset[static_cast<size_t>(item.first)] = static_cast<int64_t>(offsets[next++]);
+    for (const auto& [buffer, source] : joined_)
+      state_.arena_offset[static_cast<size_t>(buffer)] =
+          state_.arena_offset[static_cast<size_t>(source)];
     for (PlanStep& step : state_.steps)
       std::erase_if(step.opens, [&](int buffer) { return !lifetimes_.contains(buffer); });
   }
@@ -188,6 +230,11 @@ class Builder {
   PlanState& state_;
   const PlanOptions& options_;
   std::map<int, Lifetime> lifetimes_;  // by buffer
+  struct Overwritable {
+    int step, in, out;  // buffers
+  };
+  std::vector<Overwritable> overwritable_;
+  std::map<int, int> joined_;  // a buffer that takes over the memory of another one
 };
 
 }  // namespace

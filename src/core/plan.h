@@ -30,6 +30,7 @@ struct PlanStep {
 struct ByteRange {
   uint64_t begin;
   uint64_t size;
+  bool operator==(const ByteRange&) const = default;
 };
 
 /// A value that the outside reads or writes row-major.

@@ -313,6 +313,7 @@ void LowerArithmetic(Graph& graph) {
         node.chain.push_back(ScalarStep(Binary::kDiv, static_cast<float>(operands.size())));
     }
     node.op = "Pointwise";
+    node.inputs.resize(1);  // what a unary operator has more than it should
     node.attributes.clear();
     nodes.push_back(std::move(node));
   }

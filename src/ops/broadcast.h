@@ -51,6 +51,9 @@ class BroadcastMap {
   /// ... or, if neither, element channel_table()[c].
   const std::vector<int32_t>& channel_table() const { return channel_table_; }
 
+  /// Every output element reads the operand's element at the same place.
+  bool elementwise() const { return full_ && same_grid_; }
+
   /// Sets in `out` the output pixels that read a set pixel of `in`. Does nothing for an absent
   /// mask.
   void Affect(const MaskView& in, const MaskView& out) const;

@@ -22,6 +22,8 @@ class Chain {
   bool fuses() const { return fuses_; }
   size_t steps() const { return steps_.size(); }
   size_t operands() const { return operands_.size(); }
+  /// True if no element of the operand is read for another element of the output.
+  bool elementwise(size_t operand) const { return operands_[operand].elementwise(); }
   /// The epilogue for the work's pixels; channel and width are to be filled in. It refers to the
   /// rooms given: a target and `operands()` pointers a pixel, and `steps()` steps. `adds`: the
   /// kernel takes an addend.

@@ -30,7 +30,7 @@ ConvBase::ConvBase(const MakeContext& context, const ConvWindow& window, int chu
       window_(window),
       chain_(context, context.node.inputs.size()),
       chunk_(static_cast<size_t>(chunk)),
-      operand_masks_(context.node.inputs.size()) {
+      first_operand_(context.node.inputs.size()) {
   const auto in_dims = SpatialDims(in_.shape);
   const auto out_dims = SpatialDims(out_.shape);
   for (size_t a = 0; a < 2; ++a) {
@@ -54,7 +54,7 @@ ConvBase::ConvBase(const MakeContext& context, const ConvWindow& window, int chu
 void ConvBase::Affected(std::span<const MaskView> inputs, const MaskView& out) const {
   if (inputs[0].words != nullptr)
     Affect(inputs[0], map_[0], map_[1], static_cast<int>(out_.shape[0]), out);
-  chain_.Affect(inputs.subspan(operand_masks_), out);
+  chain_.Affect(inputs.subspan(first_operand_), out);
 }
 
 ConvBase::Scratch ConvBase::Divide(std::byte* scratch) const {

@@ -20,6 +20,9 @@ class ConvBase : public Kernel {
   int ChunkPixels() const override { return static_cast<int>(chunk_); }
   bool takes_cutoff() const override { return true; }
   size_t ScratchBytes() const override { return Divide(nullptr).bytes; }
+  bool MayOverwrite(size_t input) const override {
+    return input >= first_operand_ && chain_.elementwise(input - first_operand_);
+  }
 
  protected:
   /// Where a call keeps what it needs for its pixels.
@@ -63,7 +66,7 @@ class ConvBase : public Kernel {
   bool Fuses(const Work& work) const { return chain_.fuses() && !(work.limits.cutoff > 0); }
 
   size_t chunk_;
-  size_t operand_masks_;
+  size_t first_operand_;
   int64_t row_stride_ = 0;
   std::vector<int64_t> window_start_;  // of every output row, at column 0
 };

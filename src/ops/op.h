@@ -108,6 +108,9 @@ class Kernel {
   /// True if Compute obeys Work::limits.
   virtual bool takes_cutoff() const { return false; }
   virtual size_t WeightBytes() const { return 0; }
+  /// True if an element of this input (counted as in MakeContext::inputs) is read for the same
+  /// element of the output only, before that one is written: both could lie in the same memory.
+  virtual bool MayOverwrite(size_t /*input*/) const { return false; }
 };
 
 /// Zeros that a spatial operator reads around its input, in pixels.

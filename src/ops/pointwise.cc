@@ -44,6 +44,9 @@ class PointwiseKernel : public Kernel {
 
   size_t ScratchBytes() const override { return 2 * kBlock * sizeof(float); }
   bool takes_cutoff() const override { return true; }
+  bool MayOverwrite(size_t input) const override {
+    return input == 0 ? primary_.elementwise() : chain_.elementwise(input - 1);
+  }
 
  private:
   void Block(const Work& work, const Span& span, size_t channel, size_t width, float* x,
