@@ -1,4 +1,5 @@
-// store_changed, squared_distance, transpose and accumulate.
+// store_changed, store_pixels, squared_distance, transpose and accumulate.
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/kernel_test.h"
@@ -46,6 +47,37 @@ TEST_P(RowTest, StoreChangedComparesBitsNotValues) {
     EXPECT_FALSE(table().store_changed(dst.data(), nan.data(), n));
     EXPECT_TRUE(table().store_changed(dst.data(), other_nan.data(), n));
     EXPECT_EQ(FirstDifference(dst.data(), other_nan.data(), n), n);
+  }
+}
+
+TEST_P(RowTest, StorePixelsFlagsWhatDiffersAndWritesOnlyPixels) {
+  for (size_t n : {1, 2, 5, 8, 16, 19}) {
+    for (const bool packed : {true, false}) {
+      const size_t count = Size(1, 20);
+      const size_t dst_pitch = packed ? n : n + Size(0, 3);
+      const size_t src_pitch = packed ? n : n + Size(0, 3);
+      const std::vector<float> src = Floats(count * src_pitch);
+      const std::vector<float> before = Floats(count * dst_pitch);
+      std::vector<float> want = before;
+      for (size_t i = 0; i < count; ++i) std::copy_n(&src[i * src_pitch], n, &want[i * dst_pitch]);
+      std::vector<float> start = before;
+      std::vector<uint8_t> expected(count, 1);
+      for (size_t i = 0; i < count; i += 3) {  // these hold the new values but for one or none
+        std::copy_n(&src[i * src_pitch], n, &start[i * dst_pitch]);
+        expected[i] = i % 2 == 0 ? 0 : 1;
+        float& last = start[i * dst_pitch + n - 1];
+        if (i % 2 != 0) last = FromBits(Bits(last) ^ 1);
+      }
+      for (const bool compares : {true, false}) {
+        std::vector<float> dst = start;
+        std::vector<uint8_t> changed(count, 0);
+        table().store_pixels(dst.data(), static_cast<ptrdiff_t>(dst_pitch), src.data(),
+                             static_cast<ptrdiff_t>(src_pitch), count, n,
+                             compares ? changed.data() : nullptr);
+        EXPECT_EQ(FirstDifference(dst.data(), want.data(), dst.size()), dst.size()) << n;
+        EXPECT_EQ(changed, compares ? expected : std::vector<uint8_t>(count, 0)) << n;
+      }
+    }
   }
 }
 

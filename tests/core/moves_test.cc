@@ -1,0 +1,121 @@
+// Passes around moves: gathers as slices, functions before reshapes, heads seen anchor by anchor.
+#include <algorithm>
+#include <random>
+#include <string>
+
+#include "graph_maker.h"
+
+namespace deltacnn::testing {
+namespace {
+
+struct Outcome {
+  std::vector<float> output;
+  std::vector<std::string> ops;
+
+  bool Has(const std::string& op) const { return std::ranges::find(ops, op) != ops.end(); }
+};
+
+Outcome RunOn(const GraphMaker& net, const Tensor& image) {
+  auto plan = Plan::Compile(Model(net.graph));
+  EXPECT_TRUE(plan.ok());
+  auto stream = Stream::Create(*plan);
+  EXPECT_TRUE(stream.ok());
+  EXPECT_TRUE(stream->SetInput(0, image).ok());
+  EXPECT_TRUE(stream->Step().ok());
+  const auto out = stream->Output(0).as<float>();
+  Outcome run{{out.begin(), out.end()}, {}};
+  for (const auto& layer : (*plan)->layers()) run.ops.push_back(layer.op);
+  return run;
+}
+
+ValueId Ints(GraphMaker& net, const std::vector<int64_t>& values) {
+  Tensor tensor(DType::kInt64, {static_cast<int64_t>(values.size())});
+  std::ranges::copy(values, tensor.as<int64_t>().begin());
+  return net.Constant(std::move(tensor));
+}
+
+ValueId Index(GraphMaker& net, int64_t value) {
+  Tensor tensor(DType::kInt64, {});
+  tensor.as<int64_t>()[0] = value;
+  return net.Constant(std::move(tensor));
+}
+
+constexpr int64_t kRows = 5, kCols = 6, kAnchors = 3, kValues = 4;
+
+/// A head as YOLO exports it: [1, anchors * values, y, x] to [1, anchors, y, x, values].
+ValueId Head(GraphMaker& net, ValueId image) {
+  std::mt19937 weights(4);
+  const ValueId map = net.Conv(weights, image, static_cast<int>(kAnchors * kValues), 3, 1, 1);
+  const ValueId split = net.Add("Reshape", {map, Ints(net, {1, kAnchors, kValues, kRows, kCols})});
+  return net.Add("Transpose", {split}, {{"perm", std::vector<int64_t>{0, 1, 3, 4, 2}}});
+}
+
+Tensor Image() {
+  std::mt19937 rng(3);
+  return RandomTensor(rng, {1, 2, kRows, kCols});
+}
+
+TEST(Moves, AFunctionBehindReshapesRunsInTheConvolution) {
+  const auto run = [](bool apart) {
+    GraphMaker net;
+    const ValueId head = Head(net, net.Input("image", {1, 2, kRows, kCols}));
+    net.Output(net.Add("Sigmoid", {head}));
+    if (apart) net.Output(head);  // read twice: it stays where it is
+    return RunOn(net, Image());
+  };
+  const Outcome fused = run(false);
+  const Outcome apart = run(true);
+  EXPECT_TRUE(fused.Has("Conv+Sigmoid"));
+  EXPECT_FALSE(apart.Has("Conv+Sigmoid"));
+  ASSERT_EQ(fused.output.size(), apart.output.size());
+  for (size_t i = 0; i < fused.output.size(); ++i)
+    ASSERT_NEAR(fused.output[i], apart.output[i], 1e-6) << i;
+}
+
+TEST(Moves, ASlicedHeadNeedsNoRelayout) {
+  GraphMaker net;
+  const ValueId head = Head(net, net.Input("image", {1, 2, kRows, kCols}));
+  const ValueId part = net.Add("Slice", {head, Ints(net, {1}), Ints(net, {3}), Ints(net, {4})});
+  const ValueId twice = net.Add("Add", {part, part});
+  net.Output(net.Add("Reshape", {twice, Ints(net, {1, kAnchors * kRows * kCols, 2})}));
+  const Outcome got = RunOn(net, Image());
+  EXPECT_FALSE(got.Has("Relayout"));
+
+  GraphMaker whole;
+  whole.Output(Head(whole, whole.Input("image", {1, 2, kRows, kCols})));
+  const Outcome want = RunOn(whole, Image());
+  for (size_t i = 0; i < got.output.size(); ++i)
+    ASSERT_EQ(got.output[i], 2 * want.output[i / 2 * kValues + 1 + i % 2]) << i;
+}
+
+TEST(Moves, AGatherOfAdjacentPositionsIsASlice) {
+  const Tensor image = Image();
+  const auto x = image.as<float>();
+  constexpr size_t kPlane = kRows * kCols;
+  const auto gather = [&](auto&& index, int64_t axis) {
+    GraphMaker net;
+    const ValueId in = net.Input("image", {1, 2, kRows, kCols});
+    net.Output(net.Add("Gather", {in, index(net)}, {{"axis", axis}}));
+    return RunOn(net, image);
+  };
+  const Outcome one = gather([](GraphMaker& net) { return Index(net, -1); }, 1);
+  EXPECT_FALSE(one.Has("Gather"));
+  ASSERT_EQ(one.output.size(), kPlane);
+  for (size_t i = 0; i < kPlane; ++i) ASSERT_EQ(one.output[i], x[kPlane + i]);
+
+  const Outcome rows = gather([](GraphMaker& net) { return Ints(net, {-3, 3, 4}); }, -2);
+  EXPECT_FALSE(rows.Has("Gather"));
+  ASSERT_EQ(rows.output.size(), size_t{2} * 3 * kCols);
+  for (size_t i = 0; i < rows.output.size(); ++i) {
+    const size_t plane = i / (3 * kCols);
+    ASSERT_EQ(rows.output[i], x[plane * kPlane + 2 * kCols + i % (3 * kCols)]) << i;
+  }
+
+  const Outcome turned = gather([](GraphMaker& net) { return Ints(net, {1, 0}); }, 1);
+  EXPECT_TRUE(turned.Has("Gather"));
+  for (size_t i = 0; i < 2 * kPlane; ++i)
+    ASSERT_EQ(turned.output[i], x[(i + kPlane) % (2 * kPlane)]);
+}
+
+}  // namespace
+}  // namespace deltacnn::testing
