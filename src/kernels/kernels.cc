@@ -42,7 +42,7 @@ const Table* GetTable() {
       .binary_scalar = BinaryUniform,
       .store_changed = StoreChanged,
       .store_pixels = StorePixels,
-      .squared_distance = SquaredDistance,
+      .store_stronger = StoreStronger,
       .transpose = Transpose,
       .accumulate = Accumulate,
       .interpolate = Interpolate,

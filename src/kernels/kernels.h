@@ -188,6 +188,12 @@ struct WinogradOutputArgs {
   const Epilogue* epilogue;
 };
 
+struct StrengthLimits {
+  const float* weights;  // by channel
+  float cutoff;
+  float strong;
+};
+
 /// The largest or the mean of the pixels in each of `count` windows, channel by channel: out[i *
 /// channels + c] is that of window i, which has rows x columns pixels and starts at from + i *
 /// step. A mean is a sum of the sums of the rows.
@@ -226,8 +232,11 @@ struct Table {
   /// `changed` is null, changed[i] |= 1 where a bit differed before.
   void (*store_pixels)(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
                        size_t count, size_t n, uint8_t* changed);
-  /// Sum of weights[i] * (a[i] - b[i])^2, in an order that depends on n alone.
-  float (*squared_distance)(const float* a, const float* b, const float* weights, size_t n);
+  /// Stores those of such pixels whose change is stronger than limits.cutoff: flags[i] |= 1, and |=
+  /// 2 if it is stronger than limits.strong. The strength is the sum of limits.weights[c] *
+  /// change^2, in an order that depends on n alone; NaN counts as the strongest.
+  void (*store_stronger)(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
+                         size_t count, size_t n, const StrengthLimits& limits, uint8_t* flags);
   /// to[c * to_pitch + r] = from[r * from_pitch + c] of 4-byte elements; pitches in elements.
   void (*transpose)(const void* from, ptrdiff_t from_pitch, size_t rows, size_t columns, void* to,
                     ptrdiff_t to_pitch);

@@ -278,7 +278,7 @@ HWY_INLINE bool SameBits(D /*d*/, hn::Vec<D> x, hn::Vec<D> y) {
   return hn::AllTrue(bits, hn::Eq(hn::BitCast(bits, x), hn::BitCast(bits, y)));
 }
 
-float SquaredDistance(const float* a, const float* b, const float* weights, size_t n) {
+HWY_INLINE float SquaredDistance(const float* a, const float* b, const float* weights, size_t n) {
   const WholeVector whole;
   const auto add = [&](size_t i, const auto& lanes, V sum) HWY_ATTR {
     const V d = hn::Sub(lanes.Load(a + i), lanes.Load(b + i));
@@ -344,6 +344,16 @@ void StorePixels(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t sr
     } else if (StoreChangedRow(dst, src, n)) {
       changed[i] |= 1;
     }
+  }
+}
+
+void StoreStronger(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
+                   size_t count, size_t n, const StrengthLimits& limits, uint8_t* flags) {
+  for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
+    const float strength = SquaredDistance(dst, src, limits.weights, n);
+    if (strength <= limits.cutoff) continue;
+    StoreRow(dst, src, n);
+    flags[i] |= strength <= limits.strong ? 1 : 3;
   }
 }
 

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "ops/store.h"
+
 namespace deltacnn {
 
 using Kind = ChainStep::Kind;
@@ -76,29 +78,9 @@ void Chain::Prefetch(const Work& work) const {
 void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
                    size_t pitch, float* x, float* saved) const {
   Apply(work, spans, channel, width, pitch, x, saved);
-  const ChangeLimits& limits = work.limits;
-  const bool judged = limits.cutoff > 0;
-  const float* weights = judged ? limits.weights + channel : nullptr;
-  const float cutoff = limits.cutoff * static_cast<float>(width);
-  const float strong = limits.strong * static_cast<float>(width);
   for (const Span& span : spans) {
-    float* target = work.Pixel<float>(out_, span.row, span.col) + channel;
-    if (!judged) {
-      const auto count = static_cast<size_t>(span.count);
-      kernels_.store_pixels(target, out_.col_stride, x, static_cast<ptrdiff_t>(pitch), count, width,
-                            work.compare ? work.changed + span.first : nullptr);
-      x += count * pitch;
-      continue;
-    }
-    for (int k = 0; k < span.count; ++k, x += pitch, target += out_.col_stride) {
-      uint8_t& flags = work.changed[span.first + static_cast<size_t>(k)];
-      // A change too small to propagate leaves the old value in place, so that small changes add
-      // up. Written so that a NaN counts as a strong change.
-      const float distance = kernels_.squared_distance(target, x, weights, width);
-      if (distance <= cutoff) continue;
-      std::memcpy(target, x, width * sizeof(float));
-      flags |= distance <= strong ? kChanged : kChanged | kStrong;
-    }
+    StoreChannels(kernels_, work, out_, span, channel, width, x, static_cast<int64_t>(pitch));
+    x += static_cast<size_t>(span.count) * pitch;
   }
 }
 

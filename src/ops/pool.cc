@@ -153,6 +153,7 @@ class WindowPool : public PoolKernel {
         tile_(static_cast<int>(std::clamp<int64_t>(kTileFloats / std::max<int64_t>(in_.channels, 1),
                                                    1, ChunkPixels()))) {}
 
+  bool takes_cutoff() const override { return true; }
   size_t ScratchBytes() const override {
     return static_cast<size_t>(tile_) * channels() * sizeof(float);
   }

@@ -21,12 +21,30 @@ inline bool StoreChanged(void* to, const void* from, size_t size) {
   return true;
 }
 
-/// Stores the pixels of a span, `pitch` floats apart in `x`, and flags those that changed.
+/// Stores channels [channel, channel + width) of the pixels of a span, `pitch` floats apart in `x`,
+/// and flags those that changed. Work::limits apply: a change too small to propagate leaves the old
+/// value in place, so that small changes add up.
+inline void StoreChannels(const kernels::Table& kernels, const Work& work, const Placement& out,
+                          const Span& span, size_t channel, size_t width, const float* x,
+                          int64_t pitch) {
+  float* to = work.Pixel<float>(out, span.row, span.col) + channel;
+  const auto count = static_cast<size_t>(span.count);
+  uint8_t* flags = work.changed + span.first;
+  const ChangeLimits& limits = work.limits;
+  if (limits.cutoff > 0) {
+    const auto channels = static_cast<float>(width);
+    kernels.store_stronger(
+        to, out.col_stride, x, pitch, count, width,
+        {limits.weights + channel, limits.cutoff * channels, limits.strong * channels}, flags);
+  } else {
+    kernels.store_pixels(to, out.col_stride, x, pitch, count, width,
+                         work.compare ? flags : nullptr);
+  }
+}
+
 inline void StorePixels(const kernels::Table& kernels, const Work& work, const Placement& out,
                         const Span& span, const float* x, int64_t pitch) {
-  kernels.store_pixels(work.Pixel<float>(out, span.row, span.col), out.col_stride, x, pitch,
-                       static_cast<size_t>(span.count), static_cast<size_t>(out.channels),
-                       work.compare ? work.changed + span.first : nullptr);
+  StoreChannels(kernels, work, out, span, 0, static_cast<size_t>(out.channels), x, pitch);
 }
 
 }  // namespace deltacnn

@@ -1,4 +1,4 @@
-// store_changed, store_pixels, squared_distance, transpose and accumulate.
+// store_changed, store_pixels, store_stronger, transpose and accumulate.
 #include <algorithm>
 #include <cmath>
 
@@ -101,27 +101,60 @@ TEST_P(RowTest, TransposeMovesEveryElementAndNothingElse) {
   }
 }
 
-TEST_P(RowTest, SquaredDistanceSumsAllElements) {
-  for (size_t n = 0; n <= 70; ++n) {
-    const std::vector<float> integers = SmallIntegers(n);
-    const std::vector<float> others = SmallIntegers(n);
-    const std::vector<float> a = Floats(n);
-    const std::vector<float> b = Floats(n);
-    const std::vector<float> ones(n, 1.0f);
+TEST_P(RowTest, StoreStrongerJudgesTheSumOfAllChannels) {
+  for (size_t n = 1; n <= 70; ++n) {
+    const size_t pitch = n + Size(0, 2);
+    constexpr size_t kPixels = 4;
+    const std::vector<float> start = SmallIntegers(kPixels * pitch);
     std::vector<float> weights(n);
-    for (size_t i = 0; i < n; ++i) weights[i] = 0.5f + static_cast<float>(i % 7);
-    double exact = 0;
-    double expected = 0;
-    for (size_t i = 0; i < n; ++i) {
-      exact += (integers[i] - others[i]) * (integers[i] - others[i]);
-      expected += weights[i] * std::pow(static_cast<double>(a[i]) - b[i], 2);
-    }
-    const auto distance = [&](const auto& x, const auto& y, const auto& w) {
-      return table().squared_distance(x.data(), y.data(), w.data(), n);
+    for (float& weight : weights) weight = static_cast<float>(Size(0, 3));
+    std::vector<float> src = start;
+    // No change, two that differ in their last element, and one that no number measures.
+    const size_t last = n - 1;
+    weights[last] = 1;
+    src[pitch + last] += 2;
+    src[2 * pitch + last] += 3;
+    src[3 * pitch + last] = std::nanf("");
+    const auto run = [&](float cutoff, float strong) {
+      std::vector<float> dst = start;
+      std::vector<uint8_t> flags(kPixels, 0);
+      table().store_stronger(dst.data(), static_cast<ptrdiff_t>(pitch), src.data(),
+                             static_cast<ptrdiff_t>(pitch), kPixels, n,
+                             {weights.data(), cutoff, strong}, flags.data());
+      for (size_t i = 0; i < kPixels; ++i) {
+        const std::vector<float>& want = flags[i] != 0 ? src : start;
+        EXPECT_EQ(FirstDifference(&dst[i * pitch], &want[i * pitch], n), n) << i << " of " << n;
+      }
+      return flags;
     };
-    EXPECT_EQ(distance(integers, others, ones), exact) << n;
-    EXPECT_NEAR(distance(a, b, weights), expected, 1e-6 * expected) << n;
-    EXPECT_EQ(distance(a, a, weights), 0.0f) << n;
+    using Flags = std::vector<uint8_t>;
+    EXPECT_EQ(run(4, 8), (Flags{0, 0, 3, 3})) << n;
+    EXPECT_EQ(run(4, 9), (Flags{0, 0, 1, 3})) << n;
+    EXPECT_EQ(run(3.5f, 4), (Flags{0, 1, 3, 3})) << n;
+    EXPECT_EQ(run(9, 9), (Flags{0, 0, 0, 3})) << n;
+  }
+}
+
+TEST_P(RowTest, StoreStrongerSumsWeightedSquares) {
+  for (size_t n = 1; n <= 70; ++n) {
+    const std::vector<float> src = Floats(n);
+    const std::vector<float> weights = Floats(n);
+    double strength = 0;
+    std::vector<float> dst = Floats(n);
+    std::vector<float> positive = weights;
+    for (size_t i = 0; i < n; ++i) {
+      positive[i] = std::abs(weights[i]);
+      strength += positive[i] * std::pow(static_cast<double>(dst[i]) - src[i], 2);
+    }
+    const auto stored = [&](double cutoff) {
+      std::vector<float> copy = dst;
+      uint8_t flags = 0;
+      table().store_stronger(copy.data(), 0, src.data(), 0, 1, n,
+                             {positive.data(), static_cast<float>(cutoff), 1e9f}, &flags);
+      return flags;
+    };
+    EXPECT_EQ(stored(strength * (1 - 1e-5)), 1) << n;
+    EXPECT_EQ(stored(strength * (1 + 1e-5)), 0) << n;
   }
 }
 

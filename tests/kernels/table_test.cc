@@ -21,7 +21,7 @@ TEST(TableTest, AvailableTablesAreCompleteAndDistinct) {
     EXPECT_NE(table->binary, nullptr);
     EXPECT_NE(table->binary_scalar, nullptr);
     EXPECT_NE(table->store_changed, nullptr);
-    EXPECT_NE(table->squared_distance, nullptr);
+    EXPECT_NE(table->store_stronger, nullptr);
     EXPECT_NE(table->accumulate, nullptr);
   }
 }
