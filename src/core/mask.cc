@@ -13,28 +13,12 @@ void MaskView::Fill() const {
   }
 }
 
-void MaskView::SetRange(int row_index, int begin, int end) const {
-  uint64_t* bits = row(row_index);
-  while (begin < end) {
-    const int shift = begin % 64;
-    const int count = std::min(64 - shift, end - begin);
-    const uint64_t ones = count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
-    bits[begin / 64] |= ones << shift;
-    begin += count;
-  }
-}
-
 void MaskView::Or(const MaskView& other) const {
   for (size_t i = 0; i < grid.words(); ++i) words[i] |= other.words[i];
 }
 
 void MaskView::And(const MaskView& other) const {
   for (size_t i = 0; i < grid.words(); ++i) words[i] &= other.words[i];
-}
-
-bool MaskView::RowEmpty(int r) const {
-  const uint64_t* bits = row(r);
-  return std::all_of(bits, bits + grid.words_per_row(), [](uint64_t w) { return w == 0; });
 }
 
 bool MaskView::Empty() const {
@@ -49,6 +33,8 @@ int64_t MaskView::Count() const {
 
 void WindowMap::Invert(int inputs) {
   const int outputs = static_cast<int>(first.size());
+  identity = inputs == outputs;
+  for (int o = 0; o < outputs; ++o) identity = identity && first[o] == o && last[o] == o + 1;
   reader_first.assign(static_cast<size_t>(inputs), outputs);
   reader_last.assign(static_cast<size_t>(inputs), 0);
   // The first reader of an input is the first output whose window ends behind it, the last one the
@@ -78,6 +64,7 @@ WindowMap WindowMap::Window(int inputs, int outputs, int taps, int stride, int d
 
 void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, int images,
             const MaskView& out) {
+  if (rows.identity && cols.identity) return out.Or(in);
   const int in_rows = in.grid.rows / images;
   const int out_rows = out.grid.rows / images;
   for (int r = 0; r < in.grid.rows; ++r) {

@@ -1,6 +1,7 @@
 // Pixel masks: one bit a pixel, rows of 64-bit words. Bits beyond the last column are always zero.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -34,12 +35,25 @@ struct MaskView {
   void Clear() const;
   void Fill() const;
   /// Sets columns [begin, end) of a row.
-  void SetRange(int row, int begin, int end) const;
+  void SetRange(int row_index, int begin, int end) const {
+    uint64_t* bits = row(row_index);
+    while (begin < end) {
+      const int shift = begin % 64;
+      const int count = std::min(64 - shift, end - begin);
+      bits[begin / 64] |= ~uint64_t{0} >> (64 - count) << shift;
+      begin += count;
+    }
+  }
   /// this |= other, which has the same grid.
   void Or(const MaskView& other) const;
   /// this &= other, which has the same grid.
   void And(const MaskView& other) const;
-  bool RowEmpty(int row) const;
+  bool RowEmpty(int row_index) const {
+    const uint64_t* bits = row(row_index);
+    uint64_t any = 0;
+    for (int w = 0; w < grid.words_per_row(); ++w) any |= bits[w];
+    return any == 0;
+  }
   bool Empty() const;
   int64_t Count() const;
 };
@@ -76,8 +90,9 @@ void ForEachRun(const uint64_t* words, int cols, Visit&& visit) {
 struct WindowMap {
   std::vector<int> first, last;
   std::vector<int> reader_first, reader_last;
+  bool identity = false;  // output i reads input i alone, for all of them
 
-  /// Derives the reader tables from `first` and `last` for `inputs` inputs.
+  /// Derives the rest from `first` and `last` for `inputs` inputs.
   void Invert(int inputs);
   /// A convolution or pooling axis: `taps` taps `dilation` apart, `stride`, `pad` before the first
   /// input.
