@@ -50,9 +50,7 @@ struct MaskView {
   void And(const MaskView& other) const;
   bool RowEmpty(int row_index) const {
     const uint64_t* bits = row(row_index);
-    uint64_t any = 0;
-    for (int w = 0; w < grid.words_per_row(); ++w) any |= bits[w];
-    return any == 0;
+    return std::all_of(bits, bits + grid.words_per_row(), [](uint64_t w) { return w == 0; });
   }
   bool Empty() const;
   int64_t Count() const;
