@@ -15,6 +15,7 @@ struct ModelArguments {
   std::string path;
   std::vector<std::string> shapes;  // "NAME=1x3x640x640"
   std::string isa;                  // empty: the best of this machine
+  std::string weights = "float32";  // or "bfloat16"
   int threads = 1;                  // 0: one for each core
 };
 

@@ -67,7 +67,8 @@ void PrintModel(const Json& json) {
 void PrintCost(const Json& json) {
   fmt::print("MACs        {}\n", FormatCount(json["macs"].get<double>()));
   fmt::print("parameters  {}\n", FormatCount(json["parameters"].get<double>()));
-  fmt::print("weights     {}\n", FormatBytes(json["weights_bytes"].get<uint64_t>()));
+  fmt::print("weights     {}, {}\n", FormatBytes(json["weights_bytes"].get<uint64_t>()),
+             json["weights"].get<std::string>());
   fmt::print("state       {} a stream\n", FormatBytes(json["state_bytes"].get<uint64_t>()));
   fmt::print("preset      {}\n", json["preset"].get<std::string>());
   fmt::print("isa         {}\n", json["isa"].get<std::string>());
@@ -108,25 +109,22 @@ Status ReportUnsupported(const InspectArguments& arguments, Json json,
 }  // namespace
 
 Status Inspect(const InspectArguments& arguments) {
-  const auto shapes = ParseShapes(arguments.model.shapes);
-  if (!shapes.ok()) return shapes.error();
+  const auto options = PlanOptionsOf(arguments.model);
+  if (!options.ok()) return options.error();
   auto model = Model::Load(arguments.model.path);
   if (!model.ok()) return model.error();
-  PlanOptions options;
-  options.input_shapes = *shapes;
-  options.isa = arguments.model.isa;
 
   Json json;
   json["model"] = arguments.model.path;
   json["inputs"] = ToJson((*model)->inputs());
   json["outputs"] = ToJson((*model)->outputs());
   json["operators"] = OperatorCounts((*model)->graph());
-  const auto unsupported = Plan::Check(**model, options);
+  const auto unsupported = Plan::Check(**model, *options);
   if (unsupported.size() == 1 && unsupported[0].node.empty())  // not a node, but the arguments
     return Error{unsupported[0].code, unsupported[0].reason};
   if (!unsupported.empty()) return ReportUnsupported(arguments, std::move(json), unsupported);
 
-  auto plan = Plan::Compile(**model, options);
+  auto plan = Plan::Compile(**model, *options);
   if (!plan.ok()) return plan.error();
   const LoadedModel loaded{*model, *plan};
   const auto preset = FindPreset(FactsOf(loaded, arguments.model.path));
@@ -135,6 +133,7 @@ Status Inspect(const InspectArguments& arguments) {
   json["macs"] = (*plan)->macs();
   json["parameters"] = (*plan)->parameters();
   json["weights_bytes"] = (*plan)->weight_bytes();
+  json["weights"] = arguments.model.weights;
   json["state_bytes"] = (*plan)->state_bytes();
   json["preset"] = preset.ok() ? preset->name : "none (" + preset.error().message + ")";
   json["isa"] = (*plan)->isa();

@@ -53,17 +53,25 @@ int ThreadCount(const ModelArguments& arguments) {
   return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
-Result<LoadedModel> LoadModel(const ModelArguments& arguments,
-                              std::map<std::string, Shape> shapes) {
+Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments,
+                                  std::map<std::string, Shape> shapes) {
   auto given = ParseShapes(arguments.shapes);
   if (!given.ok()) return given.error();
   shapes.merge(*given);
-  auto model = Model::Load(arguments.path);
-  if (!model.ok()) return model.error();
   PlanOptions options;
   options.input_shapes = std::move(shapes);
   options.isa = arguments.isa;
-  auto plan = Plan::Compile(**model, options);
+  if (arguments.weights == "bfloat16") options.weights = WeightFormat::kBfloat16;
+  return options;
+}
+
+Result<LoadedModel> LoadModel(const ModelArguments& arguments,
+                              std::map<std::string, Shape> shapes) {
+  const auto options = PlanOptionsOf(arguments, std::move(shapes));
+  if (!options.ok()) return options.error();
+  auto model = Model::Load(arguments.path);
+  if (!model.ok()) return model.error();
+  auto plan = Plan::Compile(**model, *options);
   if (!plan.ok()) return plan.error();
   return LoadedModel{std::move(*model), std::move(*plan)};
 }

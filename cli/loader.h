@@ -24,6 +24,10 @@ Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& optio
 /// "NAME=1x3x640x640" for each input; kUsage if malformed.
 Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts);
 
+/// How the arguments ask for a plan. `shapes` go before those on the command line.
+Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments,
+                                  std::map<std::string, Shape> shapes = {});
+
 /// Number of threads: 0 stands for one for each core.
 int ThreadCount(const ModelArguments& arguments);
 
@@ -32,7 +36,7 @@ struct LoadedModel {
   std::shared_ptr<const Plan> plan;
 };
 
-/// Reads, checks and plans the model. `shapes` go before those on the command line.
+/// Reads, checks and plans the model; `shapes` as for PlanOptionsOf.
 Result<LoadedModel> LoadModel(const ModelArguments& arguments,
                               std::map<std::string, Shape> shapes = {});
 

@@ -39,6 +39,11 @@ void AddModel(CLI::App& command, ModelArguments& model, bool runs = true) {
   command.add_option("--shape", model.shapes, "Shape of an input, for those the model leaves open")
       ->type_name("NAME=1x3x640x640");
   command.add_option("--isa", model.isa, "Instruction set (default: the best of this machine)");
+  command
+      .add_option("--weights", model.weights,
+                  "float32 or bfloat16: rounded, for half the memory of most of them")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
   if (runs) {
     command.add_option("--threads", model.threads, "Threads; 0: one for each core")
         ->check(CLI::Range(0, 1024))

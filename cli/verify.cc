@@ -147,7 +147,13 @@ Status Verify(const VerifyArguments& arguments) {
   const int threads = ThreadCount(arguments.model);
   auto contender = MakeContender(arguments, *model, *policy);
   if (!contender.ok()) return contender.error();
-  auto dense = Pipeline::Create(*model, RunPolicy{.name = "exact"}, threads);
+  // What rounded weights change counts as a difference.
+  ModelArguments full = arguments.model;
+  full.weights = "float32";
+  const bool rounded = arguments.model.weights != full.weights;
+  const auto dense_model = rounded ? LoadVisionModel(full, arguments.preset) : model;
+  if (!dense_model.ok()) return dense_model.error();
+  auto dense = Pipeline::Create(*dense_model, RunPolicy{.name = "exact"}, threads);
   if (!dense.ok()) return dense.error();
   auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();

@@ -44,12 +44,23 @@ class Model {
   std::unique_ptr<const Graph> graph_;
 };
 
+/// How the weights of convolutions lie in memory.
+enum class WeightFormat {
+  kFloat32,
+  /// Rounded to bfloat16 (8 bits of mantissa), for half the memory and half the reading where
+  /// little changes. Arithmetic stays float32. Depthwise convolutions, those of at most 4 outputs
+  /// and those that Winograd's algorithm computes keep float32. Outputs are then those of a rounded
+  /// model: incremental runs are still exact in relation to dense ones of the same plan.
+  kBfloat16,
+};
+
 struct PlanOptions {
   /// Shapes for inputs with unknown dimensions, by input name. Without one, an unknown batch
   /// becomes 1 and an unknown height or width 320.
   std::map<std::string, Shape> input_shapes;
   /// Instruction set: "AVX3", "AVX2", "SSE4", "NEON", ...; empty: the best of this machine.
   std::string isa;
+  WeightFormat weights = WeightFormat::kFloat32;
   /// Refuses models that need more memory per stream than this (guards against hostile shapes).
   uint64_t max_state_bytes = uint64_t{8} << 30;
 };

@@ -88,7 +88,9 @@ class Builder {
 
  private:
   Status AddStep(const Node& node, bool alias) {
-    MakeContext context{node, state_.graph, state_.graph.opset, alias, {}, {}, *state_.kernels};
+    MakeContext context{
+        node, state_.graph, state_.graph.opset, alias,
+        {},   {},           *state_.kernels,    options_.weights == WeightFormat::kBfloat16};
     PlanStep step;
     const auto add_input = [&](ValueId id) {
       context.inputs.push_back(id == kNoValue ? nullptr

@@ -57,9 +57,39 @@ HWY_INLINE hn::Vec<D> LoadFirst(D d, const float* from, size_t begin, size_t end
   return hn::Load(d, lanes);
 }
 
+/// Reads the rows of a panel of floats, from the first on.
+template <class C>
+struct FloatRows {
+  const float* at;
+
+  HWY_INLINE explicit FloatRows(const PanelWeights& weights) : at(weights.floats) {}
+  HWY_INLINE void Next(hn::Vec<typename C::Tag> (&row)[C::kCount]) {
+    const typename C::Tag d;
+    for (size_t v = 0; v < C::kCount; ++v) row[v] = hn::LoadU(d, at + v * hn::MaxLanes(d));
+    at += kPanel;
+  }
+};
+
+/// The same of pairs of bfloat16, which are the upper halves of floats.
+template <class C>
+struct PairedRows {
+  const uint32_t* at;
+
+  HWY_INLINE explicit PairedRows(const PanelWeights& weights) : at(weights.pairs) {}
+  HWY_INLINE void Next(hn::Vec<typename C::Tag> (&row)[C::kCount]) {
+    const typename C::Tag d;
+    const hn::RebindToUnsigned<typename C::Tag> bits;
+    const auto pair = hn::LoadU(bits, at);
+    row[0] = hn::BitCast(d, hn::ShiftLeft<16>(pair));
+    if constexpr (C::kCount == 2)
+      row[1] = hn::BitCast(d, hn::And(pair, hn::Set(bits, 0xFFFF0000u)));
+    at += kPanel / 2;
+  }
+};
+
 /// `kRows` pixels, all accumulators in registers. Row i of the results goes to out + i * pitch or,
 /// if `kDirect`, to the epilogue's targets; then there are no steps and all columns are wanted.
-template <class C, size_t kRows, bool kDirect>
+template <class C, class Rows, size_t kRows, bool kDirect>
 void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
   const typename C::Tag d;
   constexpr size_t kWide = hn::MaxLanes(d);
@@ -69,7 +99,7 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
   for (size_t i = 0; i < kRows; ++i) {
     for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(d);
   }
-  const float* weights = args.weights;
+  Rows weights(args.weights);
   size_t summed = 0;
   bool totals = false;  // `out` holds the sums so far
   const auto add_total = [&]() HWY_ATTR {
@@ -107,8 +137,7 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
       HWY_UNROLL(4)
       for (size_t k = begin; k < end; ++k) {
         hn::Vec<typename C::Tag> weight[kVectors];
-        for (size_t v = 0; v < kVectors; ++v) weight[v] = hn::LoadU(d, weights + v * kWide);
-        weights += kPanel;
+        weights.Next(weight);
         HWY_UNROLL(16)
         for (size_t i = 0; i < kRows; ++i) {
           const auto x = hn::Set(d, in[i][k]);
@@ -168,18 +197,18 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
 
 using GemmRowsFunction = void (*)(const GemmArgs& args, size_t first, float* out, size_t pitch);
 
-template <class C, bool kDirect, size_t... kRowsMinusOne>
+template <class C, class Rows, bool kDirect, size_t... kRowsMinusOne>
 constexpr std::array<GemmRowsFunction, kMaxRows> MakeGemmRows(
     std::index_sequence<kRowsMinusOne...>) {
-  return {GemmRows<C, kRowsMinusOne + 1, kDirect>...};
+  return {GemmRows<C, Rows, kRowsMinusOne + 1, kDirect>...};
 }
 
 /// Element i handles i + 1 pixels.
-template <class C, bool kDirect>
+template <class C, class Rows, bool kDirect>
 inline constexpr std::array<GemmRowsFunction, kMaxRows> kGemmRows =
-    MakeGemmRows<C, kDirect>(std::make_index_sequence<kMaxRows>());
+    MakeGemmRows<C, Rows, kDirect>(std::make_index_sequence<kMaxRows>());
 
-template <class C>
+template <class C, class Rows>
 void GemmColumns(const GemmArgs& args) {
   const Epilogue* epilogue = args.epilogue;
   HWY_ALIGN float tile[kMaxRows * C::kWidth];
@@ -191,13 +220,14 @@ void GemmColumns(const GemmArgs& args) {
   for (size_t group = 0; group < groups; ++group) {
     const size_t rows = least + (group < larger ? 1 : 0);
     if (epilogue == nullptr) {
-      kGemmRows<C, false>[rows - 1](args, first, args.out + first * args.out_pitch, args.out_pitch);
+      kGemmRows<C, Rows, false>[rows - 1](args, first, args.out + first * args.out_pitch,
+                                          args.out_pitch);
     } else {
       PrefetchTile(*epilogue, first, rows);
       if (epilogue->step_count == 0 && epilogue->width == C::kWidth) {
-        kGemmRows<C, true>[rows - 1](args, first, tile, C::kWidth);
+        kGemmRows<C, Rows, true>[rows - 1](args, first, tile, C::kWidth);
       } else {
-        kGemmRows<C, false>[rows - 1](args, first, tile, C::kWidth);
+        kGemmRows<C, Rows, false>[rows - 1](args, first, tile, C::kWidth);
         FinishTile(*epilogue, tile, C::kWidth, first, rows);
       }
     }
@@ -205,10 +235,19 @@ void GemmColumns(const GemmArgs& args) {
   }
 }
 
+template <template <class> class Rows>
+void GemmPanel(const GemmArgs& args) {
+  if (args.columns <= QuarterPanel::kWidth) {
+    GemmColumns<QuarterPanel, Rows<QuarterPanel>>(args);
+  } else if (args.columns <= HalfPanel::kWidth) {
+    GemmColumns<HalfPanel, Rows<HalfPanel>>(args);
+  } else {
+    GemmColumns<WholePanel, Rows<WholePanel>>(args);
+  }
+}
+
 void Gemm(const GemmArgs& args) {
-  if (args.columns <= QuarterPanel::kWidth) return GemmColumns<QuarterPanel>(args);
-  if (args.columns <= HalfPanel::kWidth) return GemmColumns<HalfPanel>(args);
-  GemmColumns<WholePanel>(args);
+  args.weights.pairs == nullptr ? GemmPanel<FloatRows>(args) : GemmPanel<PairedRows>(args);
 }
 
 }  // namespace deltacnn::kernels::HWY_NAMESPACE

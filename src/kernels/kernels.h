@@ -92,6 +92,17 @@ struct Epilogue {
   uint8_t* changed = nullptr;       // by pixel: set to 1 where a stored bit changed; null: stores
 };
 
+/// The weights of one GEMM panel, [runs * run_length] rows of `panel` outputs: floats, or pairs of
+/// bfloat16. Then a row has panel / 2 words; word i holds output i in its lower half and output
+/// panel / 2 + i in its upper half. Either way products and sums are those of floats.
+struct PanelWeights {
+  const float* floats = nullptr;
+  const uint32_t* pairs = nullptr;
+
+  PanelWeights(const float* weights) : floats(weights) {}    // NOLINT(*-explicit-*)
+  PanelWeights(const uint32_t* weights) : pairs(weights) {}  // NOLINT(*-explicit-*)
+};
+
 /// An indirect GEMM: `count` output pixels times one panel of output channels. Every pixel reads
 /// `runs` contiguous stretches of `run_length` floats; stretch r starts at pixels[i] +
 /// run_offset[r]. out[i * out_pitch + j] = bias[j] + sum over r, k of input * weights[(r *
@@ -104,7 +115,7 @@ struct GemmArgs {
   const ptrdiff_t* run_offset;  // in floats
   size_t runs;
   size_t run_length;
-  const float* weights;  // [runs * run_length][panel]
+  PanelWeights weights;
   const float* bias;     // [panel]
   float* out = nullptr;  // count rows of `panel` floats, unless there is an epilogue
   size_t out_pitch = 0;

@@ -39,6 +39,7 @@ class GemmConv : public ConvBase {
             return weights[((g * outputs + o) * channels + k % channels) * taps + tap];
           },
           [&](size_t o) { return bias != nullptr ? bias[g * outputs + o] : 0.0f; }));
+      if (context.bfloat16_weights) groups_.back().RoundWeights();
     }
     group_channels_ = channels;
   }
@@ -56,7 +57,7 @@ class GemmConv : public ConvBase {
                        .run_offset = runs_.data(),
                        .runs = runs_.size(),
                        .run_length = run_length_,
-                       .weights = group.weights.data() + p * group.depth * panel,
+                       .weights = group.Panel(p),
                        .bias = group.bias.data() + p * panel,
                        .columns = epilogue.width,
                        .epilogue = &epilogue});

@@ -121,7 +121,7 @@ class ConvTransposeKernel : public Kernel {
                          .run_offset = phase.runs.data(),
                          .runs = phase.runs.size(),
                          .run_length = channels,
-                         .weights = weights.weights.data() + p * weights.depth * panel,
+                         .weights = weights.Panel(p),
                          .bias = weights.bias.data() + p * panel,
                          .out = phase_block,
                          .out_pitch = panel});
@@ -181,6 +181,7 @@ class ConvTransposeKernel : public Kernel {
                 return weights[(c * outputs + o) * kernel_size + taps[k / channels]];
               },
               [&](size_t o) { return bias != nullptr ? bias[g * outputs + o] : 0.0f; }));
+          if (context.bfloat16_weights) phase.groups.back().RoundWeights();
         }
         phases_.push_back(std::move(phase));
       }

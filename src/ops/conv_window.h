@@ -31,14 +31,25 @@ Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Sh
 void ResolveSamePads(const Node& node, const Shape& input, ConvWindow& window);
 
 /// Weights and bias of a GEMM, in panels of the kernel table: [panels][depth][panel], zero padded.
+/// Either `weights` or `pairs` is empty.
 struct PackedWeights {
   size_t panels = 0;
   size_t depth = 0;
   size_t outputs = 0;
   std::vector<float> weights;
+  std::vector<uint32_t> pairs;  // of bfloat16, as kernels::PanelWeights has them
   std::vector<float> bias;
 
-  size_t Bytes() const { return (weights.size() + bias.size()) * sizeof(float); }
+  size_t Bytes() const { return (weights.size() + pairs.size() + bias.size()) * sizeof(float); }
+  /// Those of panel p, from row k of its `depth` on.
+  kernels::PanelWeights Panel(size_t p, size_t k = 0) const {
+    const size_t panel = bias.size() / panels;
+    const size_t row = p * depth + k;
+    if (pairs.empty()) return weights.data() + row * panel;
+    return pairs.data() + row * panel / 2;
+  }
+  /// Rounds the weights to bfloat16.
+  void RoundWeights();
 };
 
 /// `weight(output, k)` gives the k-th weight of an output, `bias(output)` its bias.

@@ -187,6 +187,7 @@ struct MakeContext {
   std::vector<const Placement*> inputs;   // node inputs, then chain operands; null where absent
   std::vector<const Placement*> outputs;  // null where absent
   const kernels::Table& kernels;
+  bool bfloat16_weights = false;  // PlanOptions::weights asks for them
 
   const Placement& in(size_t i) const { return *inputs[i]; }
   const Placement& out(size_t o) const { return *outputs[o]; }

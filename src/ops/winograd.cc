@@ -174,17 +174,16 @@ class WinogradConv : public ConvBase {
       epilogue.width = std::min(panel, weights_.outputs - p * panel);
       for (size_t position = 0; position < positions_; ++position) {
         const auto offset = static_cast<ptrdiff_t>(position * input_pitch);
-        kernels_.gemm(
-            {.pixels = rows.data(),
-             .count = block.tiles,
-             .run_offset = &offset,
-             .runs = 1,
-             .run_length = channels_,
-             .weights = weights_.weights.data() + (p * positions_ + position) * channels_ * panel,
-             .bias = no_bias_.data(),
-             .out = block.products + position * product_pitch,
-             .out_pitch = panel,
-             .columns = epilogue.width});
+        kernels_.gemm({.pixels = rows.data(),
+                       .count = block.tiles,
+                       .run_offset = &offset,
+                       .runs = 1,
+                       .run_length = channels_,
+                       .weights = weights_.Panel(p, position * channels_),
+                       .bias = no_bias_.data(),
+                       .out = block.products + position * product_pitch,
+                       .out_pitch = panel,
+                       .columns = epilogue.width});
       }
       kernels_.winograd_output({.m = m_,
                                 .products = block.products,

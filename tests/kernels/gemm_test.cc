@@ -154,6 +154,41 @@ TEST_P(GemmTest, PartsOfAPanelHaveTheBitsOfTheWholeAndNothingElseIsWritten) {
   }
 }
 
+TEST_P(GemmTest, PairsOfBfloat16HaveTheBitsOfTheFloatsTheyStandFor) {
+  const size_t panel = table().panel;
+  for (const size_t columns : {panel, panel / 2, panel / 4}) {
+    if (columns == 0) continue;
+    for (const size_t count : {1, 2, 5, 6, 14, 31}) {
+      Problem problem = MakeProblem(count, 3, 150, false);
+      for (float& weight : problem.weights) weight = FromBits(Bits(weight) & 0xFFFF0000u);
+      std::vector<uint32_t> pairs;
+      for (size_t k = 0; k < problem.depth(); ++k) {
+        for (size_t i = 0; i < panel / 2; ++i) {
+          const float* row = &problem.weights[k * panel];
+          pairs.push_back(Bits(row[i]) >> 16 | Bits(row[panel / 2 + i]));
+        }
+      }
+      const auto run = [&](PanelWeights weights) {
+        std::vector<float> out(count * columns);
+        table().gemm({.pixels = problem.pixels.data(),
+                      .count = count,
+                      .run_offset = problem.run_offset.data(),
+                      .runs = problem.run_offset.size(),
+                      .run_length = problem.run_length,
+                      .weights = weights,
+                      .bias = problem.bias.data(),
+                      .out = out.data(),
+                      .out_pitch = columns,
+                      .columns = columns});
+        return out;
+      };
+      const std::vector<float> want = run(problem.weights.data());
+      EXPECT_EQ(FirstDifference(run(pairs.data()).data(), want.data(), want.size()), want.size())
+          << columns << " columns, " << count << " pixels";
+    }
+  }
+}
+
 TEST_P(GemmTest, WritesOnlyThePanelOfEachRow) {
   const size_t panel = table().panel;
   const size_t pitch = panel + 3;
