@@ -107,7 +107,7 @@ void LowerGathers(Graph& graph) {
 }
 
 void HoistChains(Graph& graph) {
-  const std::vector<int> uses = CountUses(graph);
+  std::vector<int> uses = CountUses(graph);
   std::vector<int> producer = Producers(graph);
   const auto movable = [&](ValueId id) {
     const int p = producer[static_cast<size_t>(id)];
@@ -134,6 +134,7 @@ void HoistChains(Graph& graph) {
       const ValueId moved = move.inputs[0];
       const ValueId result = AddLike(graph, moved, ".hoisted", *At(graph, moved).shape);
       producer.push_back(static_cast<int>(before));
+      uses.push_back(1);
       chain.inputs[0] = moved;
       chain.outputs[0] = result;
       move.inputs[0] = result;

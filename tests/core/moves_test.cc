@@ -3,30 +3,10 @@
 #include <random>
 #include <string>
 
-#include "graph_maker.h"
+#include "run_once.h"
 
 namespace deltacnn::testing {
 namespace {
-
-struct Outcome {
-  std::vector<float> output;
-  std::vector<std::string> ops;
-
-  bool Has(const std::string& op) const { return std::ranges::find(ops, op) != ops.end(); }
-};
-
-Outcome RunOn(const GraphMaker& net, const Tensor& image) {
-  auto plan = Plan::Compile(Model(net.graph));
-  EXPECT_TRUE(plan.ok());
-  auto stream = Stream::Create(*plan);
-  EXPECT_TRUE(stream.ok());
-  EXPECT_TRUE(stream->SetInput(0, image).ok());
-  EXPECT_TRUE(stream->Step().ok());
-  const auto out = stream->Output(0).as<float>();
-  Outcome run{{out.begin(), out.end()}, {}};
-  for (const auto& layer : (*plan)->layers()) run.ops.push_back(layer.op);
-  return run;
-}
 
 ValueId Ints(GraphMaker& net, const std::vector<int64_t>& values) {
   Tensor tensor(DType::kInt64, {static_cast<int64_t>(values.size())});
@@ -67,6 +47,22 @@ TEST(Moves, AFunctionBehindReshapesRunsInTheConvolution) {
   const Outcome apart = run(true);
   EXPECT_TRUE(fused.Has("Conv+Sigmoid"));
   EXPECT_FALSE(apart.Has("Conv+Sigmoid"));
+  ASSERT_EQ(fused.output.size(), apart.output.size());
+  for (size_t i = 0; i < fused.output.size(); ++i)
+    ASSERT_NEAR(fused.output[i], apart.output[i], 1e-6) << i;
+}
+
+TEST(Moves, FunctionsInARowFollowOneAnother) {
+  const auto run = [](bool apart) {
+    GraphMaker net;
+    const ValueId head = Head(net, net.Input("image", {1, 2, kRows, kCols}));
+    net.Output(net.Add("Tanh", {net.Add("Abs", {net.Add("Sigmoid", {head})})}));
+    if (apart) net.Output(head);
+    return RunOn(net, Image());
+  };
+  const Outcome fused = run(false);
+  const Outcome apart = run(true);
+  EXPECT_TRUE(fused.Has("Conv+Sigmoid+Abs+Tanh"));
   ASSERT_EQ(fused.output.size(), apart.output.size());
   for (size_t i = 0; i < fused.output.size(); ++i)
     ASSERT_NEAR(fused.output[i], apart.output[i], 1e-6) << i;

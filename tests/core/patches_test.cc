@@ -4,7 +4,7 @@
 #include <random>
 #include <string>
 
-#include "graph_maker.h"
+#include "run_once.h"
 
 namespace deltacnn::testing {
 namespace {
@@ -19,24 +19,6 @@ ValueId Sample(GraphMaker& net, ValueId x, int64_t row, int64_t col, int64_t ste
   };
   const ValueId rows = net.Add("Slice", {x, ints(row), ints(kEnd), ints(2), ints(step)});
   return net.Add("Slice", {rows, ints(col), ints(kEnd), ints(-1), ints(step)});
-}
-
-struct Outcome {
-  std::vector<float> output;
-  std::vector<std::string> ops;
-};
-
-Outcome RunOn(const GraphMaker& net, const Tensor& image) {
-  auto plan = Plan::Compile(Model(net.graph));
-  EXPECT_TRUE(plan.ok());
-  auto stream = Stream::Create(*plan);
-  EXPECT_TRUE(stream.ok());
-  EXPECT_TRUE(stream->SetInput(0, image).ok());
-  EXPECT_TRUE(stream->Step().ok());
-  const auto out = stream->Output(0).as<float>();
-  Outcome run{{out.begin(), out.end()}, {}};
-  for (const auto& layer : (*plan)->layers()) run.ops.push_back(layer.op);
-  return run;
 }
 
 /// Runs a network as it is, and with the patches an output too, which keeps them. `folds`: whether
