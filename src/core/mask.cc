@@ -3,18 +3,6 @@
 #include <algorithm>
 
 namespace deltacnn {
-namespace {
-
-/// Bits set. std::popcount is a call of the compiler's library where the instruction is optional.
-int64_t CountBits(uint64_t x) {
-  x -= x >> 1 & 0x5555555555555555;
-  x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
-  x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F;
-  return static_cast<int64_t>(x * 0x0101010101010101 >> 56);
-}
-
-}  // namespace
-
 void MaskView::Clear() const { std::fill_n(words, grid.words(), 0); }
 
 void MaskView::Fill() const {

@@ -9,6 +9,14 @@
 
 namespace deltacnn {
 
+/// Bits set. std::popcount is a call of the compiler's library where the instruction is optional.
+inline int CountBits(uint64_t x) {
+  x -= x >> 1 & 0x5555555555555555;
+  x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+  x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F;
+  return static_cast<int>(x * 0x0101010101010101 >> 56);
+}
+
 /// The pixels of a value: the last pixel axis runs along the columns, all others are folded into
 /// rows.
 struct Grid {

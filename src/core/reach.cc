@@ -107,7 +107,7 @@ void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong
     if (judges_) may |= resolution.strong.cells[w] & strong.words[w];
     affected.words[w] = due & may;
     owed[w] = due & ~may;
-    count += std::popcount(owed[w]);
+    count += CountBits(owed[w]);
   }
   owed_count_[index] = count;
 }
@@ -121,7 +121,7 @@ void Reach::Settle(size_t index, const MaskView& affected) {
   int64_t count = 0;
   for (size_t w = 0; w < owed.size(); ++w) {
     owed[w] &= ~affected.words[w];
-    count += std::popcount(owed[w]);
+    count += CountBits(owed[w]);
   }
   owed_count_[index] = count;
 }

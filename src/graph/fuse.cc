@@ -16,8 +16,6 @@ using kernels::Binary;
 using kernels::Unary;
 using Kind = ChainStep::Kind;
 
-const Value& At(const Graph& graph, ValueId id) { return graph.values[static_cast<size_t>(id)]; }
-
 struct UnaryRow {
   std::string_view op;
   Unary function;

@@ -9,8 +9,6 @@
 namespace deltacnn {
 namespace {
 
-const Value& At(const Graph& graph, ValueId id) { return graph.values[static_cast<size_t>(id)]; }
-
 ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
                     Shape shape) {
   Tensor tensor(DType::kFloat32, shape);

@@ -37,6 +37,9 @@ void FuseChains(Graph& graph);
 /// Removes nodes whose outputs nothing reads or that folding has turned into constants.
 void RemoveDeadNodes(Graph& graph);
 
+inline const Value& At(const Graph& graph, ValueId id) {
+  return graph.values[static_cast<size_t>(id)];
+}
 /// The node that produces each value; -1 for inputs and constants.
 std::vector<int> Producers(const Graph& graph);
 /// True if pointwise work can become a part of the node.

@@ -8,8 +8,6 @@
 namespace deltacnn {
 namespace {
 
-const Value& At(const Graph& graph, ValueId id) { return graph.values[static_cast<size_t>(id)]; }
-
 ValueId AddLike(Graph& graph, ValueId like, const std::string& suffix, Shape shape) {
   Value value = At(graph, like);
   value.name += suffix;

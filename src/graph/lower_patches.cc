@@ -13,8 +13,6 @@
 namespace deltacnn {
 namespace {
 
-const Value& At(const Graph& graph, ValueId id) { return graph.values[static_cast<size_t>(id)]; }
-
 /// Every step[a]-th row (a = 0) or column of [N,C,H,W] from start[a] on.
 struct Sample {
   ValueId source;
