@@ -44,9 +44,8 @@ void Budget::Release(const MaskView& input) {
   for (size_t t = 0; t < tiles_.size(); ++t) {
     Tile& tile = tiles_[t];
     tile.changed = 0;
-    ForEachWord(
-        waiting, tile.first_row, tile.last_row, tile.first_col, tile.last_col,
-        [&](size_t w, uint64_t bits) { tile.changed += CountBits(waiting_[w] & bits); });
+    ForEachWord(waiting, tile.first_row, tile.last_row, tile.first_col, tile.last_col,
+                [&](size_t w, uint64_t bits) { tile.changed += CountBits(waiting_[w] & bits); });
     tile.age = tile.changed == 0 ? 0 : tile.age + 1;
     pending_ += tile.changed;
     if (tile.changed > 0) order_.push_back(static_cast<int>(t));
