@@ -7,7 +7,7 @@
 #endif
 
 #include <limits>
-#include <optional>
+#include <type_traits>
 
 #include "kernels/epilogue-inl.h"
 #include "kernels/kernels.h"
@@ -19,45 +19,50 @@ namespace deltacnn::kernels::HWY_NAMESPACE {
 /// Pixels that share one load of the weights.
 inline constexpr size_t kDepthwiseRows = 4;
 
-/// Adds all taps at pixels anywhere, for one vector of channels: `c` is its first input, `weights`
-/// are its weights.
-struct ScatteredTaps {
-  HWY_INLINE explicit ScatteredTaps(const DepthwiseArgs& /*args*/) {}
+/// The taps of one vector of channels, at pixels anywhere.
+class ScatteredTaps {
+ public:
+  template <class Lanes>
+  HWY_INLINE ScatteredTaps(const DepthwiseArgs& /*args*/, const float* weights,
+                           const Lanes& /*lanes*/)
+      : weights_(weights) {}
 
+  /// Adds all products to the sums of adjacent outputs; the window of the first starts at `in`.
   template <size_t kPixels, class Inputs, class Lanes>
-  HWY_INLINE void Add(const DepthwiseArgs& args, const float* const* in, size_t c,
-                      const Inputs& inputs, const float* weights, const Lanes& lanes,
-                      V (&sum)[kPixels]) const {
+  HWY_INLINE void Add(const DepthwiseArgs& args, const float* in, const Inputs& inputs,
+                      const Lanes& lanes, V (&sum)[kPixels]) const {
+    const float* weights = weights_;
     for (size_t t = 0; t < args.taps; ++t, weights += args.weight_pitch) {
-      const ptrdiff_t offset = args.tap_offset[t] + static_cast<ptrdiff_t>(c);
       const V w = lanes.Load(weights);
+      const float* x = in + args.tap_offset[t];
       HWY_UNROLL(4)
-      for (size_t i = 0; i < kPixels; ++i)
-        sum[i] = hn::MulAdd(inputs.Load(in[i] + offset), w, sum[i]);
+      for (size_t i = 0; i < kPixels; ++i, x += args.step)
+        sum[i] = hn::MulAdd(inputs.Load(x), w, sum[i]);
     }
   }
+
+ private:
+  const float* weights_;
 };
 
-/// The same, by the same order, for adjacent outputs and taps that are rows of `kCols` adjacent
-/// pixels: outputs share the inputs where their windows overlap. `kRows`: rows if known, else 0.
+/// The same, by the same order, for taps that are rows of `kCols` adjacent pixels: outputs share
+/// the inputs where their windows overlap. `kRows`: rows if known, else 0; known ones keep their
+/// weights in registers.
 template <size_t kRows, size_t kCols, size_t kStride>
 class AdjacentTaps {
  public:
-  HWY_INLINE explicit AdjacentTaps(const DepthwiseArgs& args) {
-    HWY_UNROLL(3)
-    for (size_t y = 0; y < kRows; ++y) offset_[y] = args.tap_offset[y * kCols];
+  template <class Lanes>
+  HWY_INLINE AdjacentTaps(const DepthwiseArgs& args, const float* weights, const Lanes& lanes)
+      : weights_(weights) {
+    HWY_UNROLL(9)
+    for (size_t t = 0; t < kRows * kCols; ++t)
+      kept_[t] = lanes.Load(weights + t * args.weight_pitch);
   }
 
   template <size_t kPixels, class Inputs, class Lanes>
-  HWY_INLINE void Add(const DepthwiseArgs& args, const float* const* in, size_t c,
-                      const Inputs& inputs, const float* weights, const Lanes& lanes,
-                      V (&sum)[kPixels]) const {
-    const auto row = [&](size_t y, ptrdiff_t offset) HWY_ATTR {
-      const float* x = in[0] + offset + static_cast<ptrdiff_t>(c);
-      V w[kCols];
-      HWY_UNROLL(5)
-      for (size_t k = 0; k < kCols; ++k)
-        w[k] = lanes.Load(weights + (y * kCols + k) * args.weight_pitch);
+  HWY_INLINE void Add(const DepthwiseArgs& args, const float* in, const Inputs& inputs,
+                      const Lanes& lanes, V (&sum)[kPixels]) const {
+    const auto row = [&](const float* x, const V* w) HWY_ATTR {
       HWY_UNROLL(16)
       for (size_t j = 0; j < (kPixels - 1) * kStride + kCols; ++j, x += args.pixel_pitch) {
         const V value = inputs.Load(x);
@@ -68,17 +73,23 @@ class AdjacentTaps {
         }
       }
     };
-    if constexpr (kRows == 0) {
-      const size_t rows = args.taps / kCols;
-      for (size_t y = 0; y < rows; ++y) row(y, args.tap_offset[y * kCols]);
-    } else {
+    if constexpr (kRows > 0) {
       HWY_UNROLL(3)
-      for (size_t y = 0; y < kRows; ++y) row(y, offset_[y]);
+      for (size_t y = 0; y < kRows; ++y) row(in + args.tap_offset[y * kCols], kept_ + y * kCols);
+    } else {
+      const float* weights = weights_;
+      for (size_t t = 0; t < args.taps; t += kCols) {
+        V w[kCols];
+        HWY_UNROLL(5)
+        for (size_t k = 0; k < kCols; ++k, weights += args.weight_pitch) w[k] = lanes.Load(weights);
+        row(in + args.tap_offset[t], w);
+      }
     }
   }
 
  private:
-  ptrdiff_t offset_[kRows == 0 ? 1 : kRows];  // of the rows of taps
+  const float* weights_;
+  V kept_[kRows == 0 ? 1 : kRows * kCols];
 };
 
 /// Loads of inputs that each serve `multiplier` outputs: a vector has every input that often.
@@ -97,10 +108,19 @@ class RepeatedInputs {
   decltype(hn::SetTableIndices(kF32, static_cast<const int32_t*>(nullptr))) order_;
 };
 
-/// Which inputs the outputs of a call take, if that is not one each: see DepthwiseArgs::multiplier.
-class InputOrder {
+/// Where the outputs from channel `c` on find their inputs if they are as many.
+struct SameOrder {
+  size_t First(size_t c) const { return c; }
+  template <class Lanes>
+  HWY_INLINE const Lanes& Inputs(size_t /*c*/, const Lanes& lanes, size_t /*width*/) const {
+    return lanes;
+  }
+};
+
+/// The same if every input has several outputs: see DepthwiseArgs::multiplier.
+class RepeatedOrder {
  public:
-  explicit InputOrder(const DepthwiseArgs& args) {
+  explicit RepeatedOrder(const DepthwiseArgs& args) {
     size_t input = args.first_channel / args.multiplier;
     size_t served = args.first_channel % args.multiplier;  // outputs of this input
     for (size_t c = 0; c < args.channels; ++c) {
@@ -110,172 +130,157 @@ class InputOrder {
     }
     for (size_t c = args.channels; c % kLanes != 0; ++c) lane_[c] = 0;
   }
-  /// The input of the first of the outputs that start with `c`, and by lane the distance from it.
+  /// The input of the first of them.
   size_t First(size_t c) const { return first_[c / kLanes]; }
-  const int32_t* Lanes(size_t c) const { return lane_ + c; }
+  template <class Lanes>
+  HWY_INLINE RepeatedInputs Inputs(size_t c, const Lanes& /*lanes*/, size_t width) const {
+    return RepeatedInputs(lane_ + c, width);
+  }
 
  private:
-  HWY_ALIGN int32_t lane_[kDepthwiseWidth];
+  HWY_ALIGN int32_t lane_[kDepthwiseWidth];  // by output: its input, counted from the first
   size_t first_[kDepthwiseWidth / kLanes];
 };
 
-/// Where the results of a group go, and what is done with them before.
-struct DepthwiseOutput {
+/// Adjacent outputs: where their windows start, where they go, and what is done before.
+struct DepthwiseRun {
   V low, high;
-  float* const* pixels;
-  uint8_t* changed;  // by pixel; null: nothing is compared
+  const float* in = nullptr;
+  float* out = nullptr;
+  ptrdiff_t out_step = 0;
+  size_t count = 0;
+  uint8_t* changed = nullptr;  // by pixel; null: nothing is compared
 };
 
-/// All channels of `kPixels` pixels. `order` is null if inputs and outputs are as many.
-template <class Taps, size_t kPixels>
-void DepthwisePixels(const DepthwiseArgs& call, const InputOrder* order,
-                     const float* const* windows, const DepthwiseOutput& output) {
-  // Copies: as far as the compiler knows, a stored vector may be anything that others point at.
-  const DepthwiseArgs args = call;
-  const DepthwiseOutput out = output;
-  const float* in[kPixels];
-  float* target[kPixels];
-  HWY_UNROLL(4)
-  for (size_t i = 0; i < kPixels; ++i) in[i] = windows[i], target[i] = out.pixels[i];
-  const Taps taps(args);
-  const auto vector = [&](size_t c, const auto& lanes, size_t width) HWY_ATTR {
+/// One vector of channels, from `c` on, of the pixels [first, end) of a run.
+template <class Taps, class Order, class Lanes>
+HWY_INLINE void DepthwiseVector(const DepthwiseArgs& args, const Order& order,
+                                const DepthwiseRun& run, size_t first, size_t end, size_t c,
+                                const Lanes& lanes, size_t width) {
+  // How many pixels ahead memory is asked for: the work on so many takes about as long as that.
+  constexpr ptrdiff_t kPrefetched = 8;
+  const Taps taps(args, args.weights + c, lanes);
+  const auto inputs = order.Inputs(c, lanes, width);
+  const V bias = lanes.Load(args.bias + c);
+  const float* in = run.in + static_cast<ptrdiff_t>(first) * args.step + order.First(c);
+  float* out = run.out + static_cast<ptrdiff_t>(first) * run.out_step + c;
+  uint8_t* changed = run.changed + (run.changed == nullptr ? 0 : first);
+  const ptrdiff_t newest = args.tap_offset[args.taps - 1] + kPrefetched * args.step;
+  const auto group = [&](auto pixels) HWY_ATTR {
+    constexpr size_t kPixels = decltype(pixels)::value;
     V sum[kPixels];
     HWY_UNROLL(4)
     for (size_t i = 0; i < kPixels; ++i) sum[i] = hn::Zero(kF32);
-    if (order == nullptr) {
-      taps.Add(args, in, c, lanes, args.weights + c, lanes, sum);
-    } else {
-      taps.Add(args, in, order->First(c), RepeatedInputs(order->Lanes(c), width), args.weights + c,
-               lanes, sum);
-    }
-    const V bias = lanes.Load(args.bias + c);
+    taps.Add(args, in, inputs, lanes, sum);
     HWY_UNROLL(4)
-    for (size_t i = 0; i < kPixels; ++i) {
+    for (size_t i = 0; i < kPixels; ++i, in += args.step, out += run.out_step) {
+      __builtin_prefetch(in + newest);
+      __builtin_prefetch(out + kPrefetched * run.out_step, 1);
       // The bias comes last, as in the GEMM.
-      const V result = AtMost(AtLeast(hn::Add(sum[i], bias), out.low), out.high);
-      if (out.changed != nullptr) {
-        if (SameBits(kF32, lanes.Keep(result), lanes.Load(target[i] + c))) continue;
-        out.changed[i] = 1;
+      const V result = AtMost(AtLeast(hn::Add(sum[i], bias), run.low), run.high);
+      if (changed != nullptr) {
+        uint8_t& flag = *changed++;
+        if (SameBits(kF32, lanes.Keep(result), lanes.Load(out))) continue;
+        flag = 1;
       }
-      lanes.Store(result, target[i] + c);
+      lanes.Store(result, out);
     }
   };
-  size_t c = 0;
-  for (; c + kLanes <= args.channels; c += kLanes) vector(c, WholeVector(), kLanes);
-  const size_t rest = args.channels - c;
-  if (rest > 0) vector(c, PartialVector(rest), rest);
+  size_t left = end - first;
+  static_assert(kDepthwiseRows == 4);
+  for (; left >= 4; left -= 4) group(std::integral_constant<size_t, 4>());
+  if (left == 1) group(std::integral_constant<size_t, 1>());
+  if (left == 2) group(std::integral_constant<size_t, 2>());
+  if (left == 3) group(std::integral_constant<size_t, 3>());
 }
 
-template <class Taps>
-void DepthwiseGroup(const DepthwiseArgs& args, const InputOrder* order, const float* const* in,
-                    size_t count, const DepthwiseOutput& out) {
-  switch (count) {
-    case 1:
-      return DepthwisePixels<Taps, 1>(args, order, in, out);
-    case 2:
-      return DepthwisePixels<Taps, 2>(args, order, in, out);
-    case 3:
-      return DepthwisePixels<Taps, 3>(args, order, in, out);
-    default:
-      return DepthwisePixels<Taps, kDepthwiseRows>(args, order, in, out);
+/// All channels of a run.
+template <class Taps, class Order>
+void DepthwisePixels(const DepthwiseArgs& call, const Order& order, const DepthwiseRun& outputs) {
+  // Copies: as far as the compiler knows, a stored vector may be anything that others point at.
+  const DepthwiseArgs args = call;
+  const DepthwiseRun run = outputs;
+  // A vector of weights serves as many pixels as can be without reading memory in short pieces.
+  constexpr size_t kBlock = 1024;
+  const size_t groups = HWY_MAX(kBlock / kDepthwiseRows / args.channels, 1);
+  const size_t block = groups * kDepthwiseRows;
+  const size_t rest = args.channels % kLanes;
+  for (size_t first = 0; first < run.count; first += block) {
+    const size_t end = HWY_MIN(first + block, run.count);
+    size_t c = 0;
+    for (; c + kLanes <= args.channels; c += kLanes)
+      DepthwiseVector<Taps>(args, order, run, first, end, c, WholeVector(), kLanes);
+    if (rest > 0) DepthwiseVector<Taps>(args, order, run, first, end, c, PartialVector(rest), rest);
   }
 }
 
-using DepthwiseGroupFunction = void (*)(const DepthwiseArgs& args, const InputOrder* order,
-                                        const float* const* in, size_t count,
-                                        const DepthwiseOutput& out);
+template <class Order>
+using DepthwiseFunction = void (*)(const DepthwiseArgs& args, const Order& order,
+                                   const DepthwiseRun& run);
 
-/// The function for groups of up to kDepthwiseRows adjacent pixels, null if there is none.
-HWY_INLINE DepthwiseGroupFunction AdjacentGroup(const DepthwiseArgs& args) {
-  const size_t rows = args.columns == 0 ? 0 : args.taps / args.columns;
-  if (args.pixel_pitch == 0) return nullptr;
-  if (args.columns == 3 && rows == 3 && args.stride == 1)
-    return DepthwiseGroup<AdjacentTaps<3, 3, 1>>;
-  if (args.columns == 3 && rows == 3 && args.stride == 2)
-    return DepthwiseGroup<AdjacentTaps<3, 3, 2>>;
-  if (args.columns == 5 && args.stride == 1) return DepthwiseGroup<AdjacentTaps<0, 5, 1>>;
-  if (args.columns == 5 && args.stride == 2) return DepthwiseGroup<AdjacentTaps<0, 5, 2>>;
-  return nullptr;
+template <class Order>
+DepthwiseFunction<Order> ChooseDepthwise(const DepthwiseArgs& args) {
+  const bool stride1 = args.step == args.pixel_pitch;
+  const bool stride2 = args.step == 2 * args.pixel_pitch;
+  const bool square3 = args.columns == 3 && args.taps == 9;
+  if (square3 && stride1) return DepthwisePixels<AdjacentTaps<3, 3, 1>, Order>;
+  if (square3 && stride2) return DepthwisePixels<AdjacentTaps<3, 3, 2>, Order>;
+  if (args.columns == 5 && stride1) return DepthwisePixels<AdjacentTaps<0, 5, 1>, Order>;
+  if (args.columns == 5 && stride2) return DepthwisePixels<AdjacentTaps<0, 5, 2>, Order>;
+  return DepthwisePixels<ScatteredTaps, Order>;
 }
 
-// How many pixels ahead memory is asked for: the work on so many takes about as long as the memory.
-inline constexpr size_t kPrefetched = 8;
-
-/// Asks for what up to `count` pixels from number `first` on are the first to read, and for their
-/// targets.
-HWY_INLINE void PrefetchPixels(const DepthwiseArgs& args, size_t first, size_t count) {
-  constexpr size_t kLine = 64 / sizeof(float);
-  const size_t channel = args.multiplier == 1 ? 0 : args.first_channel / args.multiplier;
-  first = HWY_MIN(first, args.count);
-  count = HWY_MIN(count, args.count - first);
-  for (size_t i = first; i < first + count; ++i) {
-    for (size_t s = 0; s < HWY_MIN(args.stride, args.taps); ++s) {
-      const float* newest = args.pixels[i] + args.tap_offset[args.taps - 1 - s] + channel;
-      for (size_t c = 0; c < args.channels / args.multiplier; c += kLine)
-        __builtin_prefetch(newest + c);
-    }
-  }
-  if (args.epilogue != nullptr) PrefetchTile(*args.epilogue, first, count);
-}
-
-/// Pixels [first, end). They go to the rows of a tile or, if that is null, to the epilogue's
-/// targets.
-void DepthwiseRange(const DepthwiseArgs& args, const InputOrder* order, size_t first, size_t end,
-                    float* tile, size_t tile_pitch) {
-  const Epilogue* epilogue = args.epilogue;
+template <class Order>
+void DepthwiseRuns(const DepthwiseArgs& args, const Order& order) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const DepthwiseFunction<Order> compute = ChooseDepthwise<Order>(args);
+  const Epilogue* epilogue = args.epilogue;
   const bool clamp = epilogue != nullptr && epilogue->clamp;
-  const bool compare = tile == nullptr && epilogue->changed != nullptr;
-  const DepthwiseGroupFunction adjacent_group = AdjacentGroup(args);
-  const DepthwiseGroupFunction group =
-      adjacent_group != nullptr ? adjacent_group : DepthwiseGroup<ScatteredTaps>;
-  const ptrdiff_t step = args.pixel_pitch * static_cast<ptrdiff_t>(args.stride);
-  float* pixels[kDepthwiseRows];
-  DepthwiseOutput out = {
-      .low = hn::Set(kF32, clamp ? epilogue->low : -kInfinity),
-      .high = hn::Set(kF32, clamp ? epilogue->high : kInfinity),
-      .pixels = pixels,
-      .changed = nullptr,
+  // Pointwise steps work on a tile that stays in the first-level cache.
+  const bool tiled = epilogue != nullptr && epilogue->step_count > 0;
+  HWY_ALIGN float tile[kDepthwiseRows * kDepthwiseWidth];
+  const size_t pitch = (args.channels + kLanes - 1) / kLanes * kLanes;
+  const size_t most = tiled ? kDepthwiseWidth / pitch * kDepthwiseRows : SIZE_MAX;
+  DepthwiseRun run{.low = hn::Set(kF32, clamp ? epilogue->low : -kInfinity),
+                   .high = hn::Set(kF32, clamp ? epilogue->high : kInfinity)};
+  size_t done = 0;    // pixels
+  size_t filled = 0;  // pixels of the tile, the last ones done
+  const auto finish = [&]() HWY_ATTR {
+    FinishTile(*epilogue, tile, pitch, done - filled, filled);
+    filled = 0;
   };
-  if (first == 0) PrefetchPixels(args, 0, kPrefetched);
-  while (first < end) {
-    const float* const* in = args.pixels + first;
-    size_t count = HWY_MIN(kDepthwiseRows, end - first);
-    if (adjacent_group != nullptr) {
-      size_t adjacent = 1;
-      while (adjacent < count && in[adjacent] - in[adjacent - 1] == step) ++adjacent;
-      count = adjacent;
-    }
-    for (size_t i = 0; i < count; ++i) {
-      if (tile == nullptr) {
-        pixels[i] = epilogue->targets[first + i] + epilogue->channel;
+  for (size_t r = 0; r < args.run_count; ++r) {
+    run.in = args.runs[r].first;
+    for (size_t left = args.runs[r].count; left > 0; left -= run.count) {
+      run.count = HWY_MIN(left, most - filled);
+      if (tiled) {
+        run.out = tile + filled * pitch;
+        run.out_step = static_cast<ptrdiff_t>(pitch);
+      } else if (epilogue != nullptr) {
+        float* const* target = epilogue->targets + done;
+        run.out = target[0] + epilogue->channel;
+        run.out_step = run.count == 1 ? 0 : target[1] - target[0];
+        run.changed = epilogue->changed + (epilogue->changed == nullptr ? 0 : done);
       } else {
-        pixels[i] = tile, tile += tile_pitch;
+        run.out = args.out + done * args.out_pitch;
+        run.out_step = static_cast<ptrdiff_t>(args.out_pitch);
       }
+      compute(args, order, run);
+      run.in += static_cast<ptrdiff_t>(run.count) * args.step;
+      done += run.count;
+      if (!tiled) continue;
+      filled += run.count;
+      if (filled == most) finish();
     }
-    if (compare) out.changed = epilogue->changed + first;
-    PrefetchPixels(args, first + kPrefetched, count);
-    group(args, order, in, count, out);
-    first += count;
   }
+  if (filled > 0) finish();
 }
 
 void Depthwise(const DepthwiseArgs& args) {
-  std::optional<InputOrder> order;
-  if (args.multiplier != 1) order.emplace(args);
-  const InputOrder* const inputs = order ? &*order : nullptr;
-  const Epilogue* epilogue = args.epilogue;
-  if (epilogue == nullptr)
-    return DepthwiseRange(args, inputs, 0, args.count, args.out, args.out_pitch);
-  if (epilogue->step_count == 0) return DepthwiseRange(args, inputs, 0, args.count, nullptr, 0);
-  // Pointwise steps work on a tile that stays in the first-level cache.
-  HWY_ALIGN float tile[kDepthwiseRows * kDepthwiseWidth];
-  const size_t pitch = (args.channels + kLanes - 1) / kLanes * kLanes;
-  const size_t most = kDepthwiseWidth / pitch * kDepthwiseRows;
-  for (size_t first = 0; first < args.count; first += most) {
-    const size_t end = HWY_MIN(first + most, args.count);
-    DepthwiseRange(args, inputs, first, end, tile, pitch);
-    FinishTile(*epilogue, tile, pitch, first, end - first);
+  if (args.multiplier == 1) {
+    DepthwiseRuns(args, SameOrder());
+  } else {
+    DepthwiseRuns(args, RepeatedOrder(args));
   }
 }
 

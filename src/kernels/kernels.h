@@ -148,23 +148,29 @@ struct DotArgs {
 /// first-level cache, and a row of it is long enough for the hardware to prefetch.
 inline constexpr size_t kDepthwiseWidth = 256;
 
-/// A depthwise convolution of `channels` adjacent output channels at `count` output pixels:
-/// out[i * out_pitch + c] = bias[c] + sum over taps t of pixels[i][tap_offset[t] + input(c)] *
-/// weights[t * weight_pitch + c]. input(c) is c or, if every input channel has `multiplier`
-/// outputs, (first_channel + c) / multiplier.
-struct DepthwiseArgs {
-  const float* const* pixels;
+/// Adjacent output pixels, of which the first one's window starts at `first`.
+struct PixelRun {
+  const float* first;
   size_t count;
+};
+
+/// A depthwise convolution of `channels` adjacent output channels at the pixels of `run_count`
+/// runs, numbered one run after the other. out[i * out_pitch + c] = bias[c] + sum over taps t of
+/// window(i)[tap_offset[t] + input(c)] * weights[t * weight_pitch + c]. The windows of a run are
+/// `step` apart, and its targets lie at equal distances. input(c) is c or, if every input channel
+/// has `multiplier` outputs, (first_channel + c) / multiplier.
+struct DepthwiseArgs {
+  const PixelRun* runs;
+  size_t run_count;
+  ptrdiff_t step;               // in floats
   const ptrdiff_t* tap_offset;  // in floats
   size_t taps;
-  // If the taps form rows of `columns` adjacent pixels, the distance of adjacent pixels, in floats;
-  // else 0. The windows of adjacent outputs are `stride` pixels apart.
+  // If the taps form rows of `columns` adjacent pixels: the distance of adjacent pixels, in floats.
   ptrdiff_t pixel_pitch = 0;
   size_t columns = 0;
-  size_t stride = 1;
   size_t channels;
   size_t multiplier = 1;     // if not 1, there are at most kDepthwiseWidth channels
-  size_t first_channel = 0;  // of the outputs, where the inputs' first is `pixels`
+  size_t first_channel = 0;  // of the outputs, where the inputs' first is that of the windows
   const float* weights;
   size_t weight_pitch;
   const float* bias;

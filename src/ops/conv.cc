@@ -174,18 +174,18 @@ class DepthwiseConv : public ConvBase {
     const auto channels = static_cast<size_t>(out_.channels);
     const auto multiplier = channels / static_cast<size_t>(in_.channels);
     const Scratch scratch = Divide(work.scratch);
-    const size_t count = Windows(work, scratch.pixels);
+    Runs(work, scratch.runs);
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/false);
     for (size_t c = 0; c < channels; c += kernels::kDepthwiseWidth) {
       epilogue.channel = c;
       epilogue.width = std::min(kernels::kDepthwiseWidth, channels - c);
-      kernels_.depthwise({.pixels = scratch.pixels,
-                          .count = count,
+      kernels_.depthwise({.runs = scratch.runs,
+                          .run_count = work.spans.size(),
+                          .step = Step(),
                           .tap_offset = taps_.data(),
                           .taps = taps_.size(),
                           .pixel_pitch = pixel_pitch_,
                           .columns = static_cast<size_t>(window_.kernel[1]),
-                          .stride = static_cast<size_t>(window_.stride[1]),
                           .channels = epilogue.width,
                           .multiplier = multiplier,
                           .first_channel = c,
@@ -194,7 +194,7 @@ class DepthwiseConv : public ConvBase {
                           .bias = bias_.data() + c,
                           .epilogue = &epilogue});
       if (multiplier > 1) continue;
-      for (size_t i = 0; i < count; ++i) scratch.pixels[i] += epilogue.width;
+      for (size_t r = 0; r < work.spans.size(); ++r) scratch.runs[r].first += epilogue.width;
     }
     End(work, scratch);
   }

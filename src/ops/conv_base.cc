@@ -61,6 +61,7 @@ ConvBase::Scratch ConvBase::Divide(std::byte* scratch) const {
   const size_t results = chunk_ * static_cast<size_t>(out_.channels);
   Divider divider(scratch);
   return {.pixels = divider.Take<const float*>(chunk_),
+          .runs = divider.Take<kernels::PixelRun>(chunk_),
           .targets = divider.Take<float*>(chunk_),
           .operands = divider.Take<const float*>(chunk_ * chain_.operands()),
           .steps = divider.Take<kernels::EpilogueStep>(chain_.steps()),
@@ -70,13 +71,18 @@ ConvBase::Scratch ConvBase::Divide(std::byte* scratch) const {
 }
 
 size_t ConvBase::Windows(const Work& work, const float** pixels) const {
-  const ptrdiff_t step = window_.stride[1] * in_.col_stride;
+  const ptrdiff_t step = Step();
   size_t n = 0;
   for (const Span& span : work.spans) {
     const float* pixel = Window(work, span.row, span.col);
     for (int k = 0; k < span.count; ++k, pixel += step) pixels[n++] = pixel;
   }
   return n;
+}
+
+void ConvBase::Runs(const Work& work, kernels::PixelRun* runs) const {
+  for (const Span& span : work.spans)
+    *runs++ = {Window(work, span.row, span.col), static_cast<size_t>(span.count)};
 }
 
 kernels::Epilogue ConvBase::Begin(const Work& work, const Scratch& scratch, bool adds) const {

@@ -28,6 +28,7 @@ class ConvBase : public Kernel {
   /// Where a call keeps what it needs for its pixels.
   struct Scratch {
     const float** pixels;  // of the window's first pixel
+    kernels::PixelRun* runs;
     float** targets;
     const float** operands;
     kernels::EpilogueStep* steps;
@@ -48,6 +49,10 @@ class ConvBase : public Kernel {
   }
   /// Points at the first pixel of the window of every listed pixel; returns their number.
   size_t Windows(const Work& work, const float** pixels) const;
+  /// The same for the first pixel of every span.
+  void Runs(const Work& work, kernels::PixelRun* runs) const;
+  /// Distance of the windows of adjacent output pixels, in floats.
+  ptrdiff_t Step() const { return window_.stride[1] * in_.col_stride; }
 
   /// The epilogue for the work's pixels; channel and width are to be filled in. `adds`: the kernel
   /// takes an addend. It is the chain if

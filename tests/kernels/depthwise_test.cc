@@ -47,10 +47,26 @@ class DepthwiseTest : public KernelTest {
     return out;
   }
 
+  /// Neighbours, `step` apart, as runs.
+  static std::vector<PixelRun> RunsOf(const std::vector<const float*>& pixels, ptrdiff_t step) {
+    std::vector<PixelRun> runs;
+    for (size_t i = 0; i < pixels.size(); ++i) {
+      if (i > 0 && pixels[i] - pixels[i - 1] == step) {
+        ++runs.back().count;
+      } else {
+        runs.push_back({pixels[i], 1});
+      }
+    }
+    return runs;
+  }
+
   void RunTo(const Problem& problem, const std::vector<const float*>& pixels, float* out,
              size_t out_pitch) {
-    table().depthwise({.pixels = pixels.data(),
-                       .count = pixels.size(),
+    const auto step = static_cast<ptrdiff_t>(problem.channels);
+    const std::vector<PixelRun> runs = RunsOf(pixels, step);
+    table().depthwise({.runs = runs.data(),
+                       .run_count = runs.size(),
+                       .step = step,
                        .tap_offset = problem.tap_offset.data(),
                        .taps = problem.tap_offset.size(),
                        .channels = problem.channels,
@@ -171,14 +187,16 @@ TEST_P(DepthwiseTest, AdjacentPixelsShareInputsAndKeepTheirBits) {
           problem.pixels[i] = problem.input.data() + stride * place * channels;
         }
         const std::vector<float> expected = Run(problem, problem.pixels);
+        const ptrdiff_t step = static_cast<ptrdiff_t>(stride) * pitch;
+        const std::vector<PixelRun> runs = RunsOf(problem.pixels, step);
         std::vector<float> out(count * channels);
-        table().depthwise({.pixels = problem.pixels.data(),
-                           .count = count,
+        table().depthwise({.runs = runs.data(),
+                           .run_count = runs.size(),
+                           .step = step,
                            .tap_offset = problem.tap_offset.data(),
                            .taps = rows * columns,
                            .pixel_pitch = pitch,
                            .columns = columns,
-                           .stride = stride,
                            .channels = channels,
                            .weights = problem.weights.data(),
                            .weight_pitch = problem.weight_pitch,
@@ -202,12 +220,12 @@ TEST_P(DepthwiseTest, AdjacentPixelsWithSeveralOutputsOfAChannelKeepTheirBits) {
       std::vector<ptrdiff_t> taps;
       for (size_t t = 0; t < 9; ++t)
         taps.push_back(static_cast<ptrdiff_t>((t / 3 * row_pixels + t % 3) * inputs));
-      std::vector<const float*> pixels;
-      for (size_t i = 0; i < 11; ++i) pixels.push_back(&input[i * inputs]);
+      const PixelRun pixels = {input.data(), 11};
       const auto run = [&](size_t pitch) {
-        std::vector<float> out(pixels.size() * channels);
-        table().depthwise({.pixels = pixels.data(),
-                           .count = pixels.size(),
+        std::vector<float> out(pixels.count * channels);
+        table().depthwise({.runs = &pixels,
+                           .run_count = 1,
+                           .step = static_cast<ptrdiff_t>(inputs),
                            .tap_offset = taps.data(),
                            .taps = 9,
                            .pixel_pitch = static_cast<ptrdiff_t>(pitch),
@@ -257,8 +275,10 @@ TEST_P(DepthwiseTest, SeveralOutputsOfAChannelHaveTheBitsOfRepeatedInputs) {
       for (const auto& [first, count] :
            {std::pair(size_t{0}, first_part), std::pair(first_part, channels - first_part)}) {
         if (count == 0) continue;
-        table().depthwise({.pixels = problem.pixels.data(),
-                           .count = 6,
+        const PixelRun pixels = {problem.input.data(), 6};
+        table().depthwise({.runs = &pixels,
+                           .run_count = 1,
+                           .step = static_cast<ptrdiff_t>(9 * inputs),
                            .tap_offset = problem.tap_offset.data(),
                            .taps = 9,
                            .channels = count,
