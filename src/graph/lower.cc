@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -139,6 +140,63 @@ void ComputeBatchNormalization(Graph& graph, const Node& node, std::vector<Node>
   nodes.push_back(ScaleAndShift(node, wide_scale, wide_shift));
 }
 
+/// A reduction over all pixels of a picture [N,C,H,W].
+struct PictureReduction {
+  ValueId picture = kNoValue;
+  std::string operation;  // of RowReduce
+  bool mean = false;
+};
+
+/// The axes over which a Reduce node works, counted from the front.
+std::vector<int64_t> ReducedAxes(const Graph& graph, const Node& node, size_t rank) {
+  std::vector<int64_t> axes = node.Ints("axes");
+  if (const ValueId id = node.Input(1); id != kNoValue) {
+    const TensorPtr& constant = graph.Constant(id);
+    if (constant != nullptr && constant->dtype == DType::kInt64) {
+      const auto values = constant->as<int64_t>();
+      axes.assign(values.begin(), values.end());
+    }
+  }
+  for (int64_t& axis : axes) axis += axis < 0 ? static_cast<int64_t>(rank) : 0;
+  return axes;
+}
+
+/// `flattened`: by value, the picture that was reshaped to it.
+std::optional<PictureReduction> FindReduction(const Graph& graph, const Node& node,
+                                              std::span<const ValueId> flattened) {
+  PictureReduction found;
+  found.mean = node.op == "GlobalAveragePool" || node.op == "ReduceMean";
+  if (found.mean || node.op == "ReduceSum") {
+    found.operation = "sum";
+  } else if (node.op == "GlobalMaxPool" || node.op == "ReduceMax") {
+    found.operation = "max";
+  } else {
+    return std::nullopt;
+  }
+  const ValueId x = node.Input(0);
+  if (x == kNoValue || At(graph, x).dtype != DType::kFloat32) return std::nullopt;
+  const Shape& shape = *At(graph, x).shape;
+  if (node.op.starts_with("Reduce")) {
+    const std::vector<int64_t> axes = ReducedAxes(graph, node, shape.size());
+    if (axes.empty() || std::ranges::any_of(axes, [](int64_t axis) { return axis < 2; }))
+      return std::nullopt;
+    // All spatial axes; one may be missing if it has a single element (kept as such).
+    for (int64_t axis = 2; axis < static_cast<int64_t>(shape.size()); ++axis) {
+      const bool listed = std::ranges::find(axes, axis) != axes.end();
+      const bool kept = shape[static_cast<size_t>(axis)] == 1 && node.Int("keepdims", 1) != 0;
+      if (!listed && !kept) return std::nullopt;
+    }
+  }
+  const ValueId source = flattened[static_cast<size_t>(x)];
+  const Shape before = source == kNoValue ? Shape{} : *At(graph, source).shape;
+  const bool was_picture =
+      before.size() == 4 && shape.size() > 2 && before[0] == shape[0] && before[1] == shape[1];
+  found.picture = was_picture ? source : x;
+  const Shape& picture = *At(graph, found.picture).shape;
+  if (picture.size() != 4 || picture[2] * picture[3] == 0) return std::nullopt;
+  return found;
+}
+
 }  // namespace
 
 std::vector<int> Producers(const Graph& graph) {
@@ -245,62 +303,44 @@ void FoldPads(Graph& graph) {
 }
 
 void LowerGlobalReductions(Graph& graph) {
+  // By value: the picture that a Reshape has flattened to it.
+  std::vector<ValueId> flattened(graph.values.size(), kNoValue);
   std::vector<Node> nodes;
   for (Node& node : graph.nodes) {
-    std::string reduction;
-    bool mean = false;
-    const ValueId x = node.Input(0);
-    const Shape shape = x == kNoValue ? Shape{} : *At(graph, x).shape;
-    const bool image = shape.size() == 4 && At(graph, x).dtype == DType::kFloat32;
-    if (node.op == "GlobalAveragePool" || node.op == "ReduceMean" || node.op == "ReduceSum") {
-      reduction = "sum";
-      mean = node.op != "ReduceSum";
-    } else if (node.op == "GlobalMaxPool" || node.op == "ReduceMax") {
-      reduction = "max";
-    }
-    bool keepdims = true;
-    if (node.op.starts_with("Reduce") && !reduction.empty() && image) {
-      std::vector<int64_t> axes = node.Ints("axes");
-      if (const ValueId id = node.Input(1); id != kNoValue) {
-        const TensorPtr& constant = graph.Constant(id);
-        if (constant != nullptr && constant->dtype == DType::kInt64) {
-          const auto values = constant->as<int64_t>();
-          axes.assign(values.begin(), values.end());
-        }
-      }
-      for (int64_t& axis : axes) axis += axis < 0 ? 4 : 0;
-      // The spatial axes, of which one may be missing if it has a single element (kept as such).
-      const bool only_spatial =
-          !axes.empty() && std::ranges::all_of(axes, [](int64_t axis) { return axis >= 2; });
-      bool whole = only_spatial;
-      for (const int64_t axis : {2, 3}) {
-        const bool listed = std::ranges::find(axes, axis) != axes.end();
-        whole = whole &&
-                (listed || (shape[static_cast<size_t>(axis)] == 1 && node.Int("keepdims", 1) != 0));
-      }
-      if (!whole) reduction.clear();
-      keepdims = node.Int("keepdims", 1) != 0;
-    }
-    if (reduction.empty() || !image || shape[2] * shape[3] == 0) {
+    if (node.op == "Reshape" && node.outputs[0] != kNoValue)
+      flattened[static_cast<size_t>(node.outputs[0])] = node.inputs[0];
+    const std::optional<PictureReduction> found = FindReduction(graph, node, flattened);
+    if (!found) {
       nodes.push_back(std::move(node));
       continue;
     }
+    const Shape shape = *At(graph, found->picture).shape;
+    const ValueId out = node.outputs[0];
+    const Shape reduced = {shape[0], shape[1], 1, 1};
+    const bool keepdims = *At(graph, out).shape == reduced;
+    const bool same = keepdims || *At(graph, out).shape == Shape{shape[0], shape[1]};
     Node rows;
     rows.name = node.name + ".rows";
     rows.op = "RowReduce";
-    rows.inputs = {x};
+    rows.inputs = {found->picture};
     rows.outputs = {AddTemporary(graph, rows.name, {shape[0], shape[1], shape[2], 1})};
-    rows.attributes["op"] = reduction;
+    rows.attributes["op"] = found->operation;
     Node total;
     total.name = node.name;
     total.op = "ReduceRows";
     total.inputs = {rows.outputs[0]};
-    total.outputs = {node.outputs[0]};
-    total.attributes["op"] = reduction;
-    total.attributes["count"] = mean ? shape[2] * shape[3] : int64_t{1};
-    total.attributes["keepdims"] = int64_t{keepdims};
+    total.outputs = {same ? out : AddTemporary(graph, node.name + ".reduced", reduced)};
+    total.attributes["op"] = found->operation;
+    total.attributes["count"] = found->mean ? shape[2] * shape[3] : int64_t{1};
+    total.attributes["keepdims"] = int64_t{keepdims || !same};
+    Node reshape;
+    reshape.name = node.name + ".reshape";
+    reshape.op = "Reshape";
+    reshape.inputs = total.outputs;
+    reshape.outputs = {out};
     nodes.push_back(std::move(rows));
     nodes.push_back(std::move(total));
+    if (!same) nodes.push_back(std::move(reshape));
   }
   graph.nodes = std::move(nodes);
 }
@@ -331,6 +371,7 @@ void Lower(Graph& graph) {
   FoldPatches(graph);
   LowerSplits(graph);
   LowerGathers(graph);
+  LowerRepeats(graph);
   LowerGlobalReductions(graph);
   LowerInstanceNormalization(graph);
   LowerArithmetic(graph);

@@ -18,6 +18,8 @@ void LowerBatchNormalization(Graph& graph);
 void FoldPads(Graph& graph);
 /// A convolution behind 2x2 patches made channels works on the picture itself (lower_patches.cc).
 void FoldPatches(Graph& graph);
+/// Repeated pixels become an Upsample (lower_repeats.cc).
+void LowerRepeats(Graph& graph);
 /// Reductions over whole pictures become a reduction of every row and one of the rows, so that a
 /// changed pixel recomputes its row only.
 void LowerGlobalReductions(Graph& graph);
