@@ -144,9 +144,10 @@ class MoveKernel : public Kernel {
     }
   }
 
-  /// If each output column reads one input column, in ascending order: how many read one before it.
+  /// If each output column reads one input column, in ascending order: by input column, how many
+  /// read one before it.
   void IndexColumns() {
-    const auto descends = [](int64_t a, int64_t b) { return a >= b; };
+    const auto descends = [](int64_t a, int64_t b) { return a > b; };
     if (bit_.col.empty() || bit_.col[0] < 0 ||
         std::ranges::adjacent_find(bit_.col, descends) != bit_.col.end())
       return;
