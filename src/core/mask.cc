@@ -32,8 +32,6 @@ int64_t MaskView::Count() const {
 
 void WindowMap::Invert(int inputs) {
   const int outputs = static_cast<int>(first.size());
-  identity = inputs == outputs;
-  for (int o = 0; o < outputs; ++o) identity = identity && first[o] == o && last[o] == o + 1;
   reader_first.assign(static_cast<size_t>(inputs), outputs);
   reader_last.assign(static_cast<size_t>(inputs), 0);
   // The first reader of an input is the first output whose window ends behind it, the last one the
@@ -47,7 +45,50 @@ void WindowMap::Invert(int inputs) {
   for (int i = inputs - 1; i > 0; --i)
     reader_first[i - 1] = std::min(reader_first[i - 1], reader_first[i]);
   for (int i = 1; i < inputs; ++i) reader_last[i] = std::max(reader_last[i], reader_last[i - 1]);
+  FindStencil(inputs, outputs);
 }
+
+void WindowMap::FindStencil(int inputs, int outputs) {
+  constexpr int kMost = 32;
+  before = after = -1;
+  if (inputs != outputs) return;
+  int most_before = 0;
+  int most_after = 0;
+  for (int i = 0; i < inputs; ++i) {
+    most_before = std::max(most_before, i - reader_first[i]);
+    most_after = std::max(most_after, reader_last[i] - 1 - i);
+  }
+  for (int i = 0; i < inputs; ++i) {
+    if (reader_first[i] != std::max(i - most_before, 0) ||
+        reader_last[i] != std::min(i + most_after + 1, outputs))
+      return;
+  }
+  if (std::max(most_before, most_after) > kMost) return;
+  before = most_before;
+  after = most_after;
+}
+
+namespace {
+
+/// Sets in rows [first, last) of `out` the columns up to `before` before and `after` behind the set
+/// bits of `row`, word by word.
+void SpreadRow(const uint64_t* row, int before, int after, const MaskView& out, int first,
+               int last) {
+  const int words = out.grid.words_per_row();
+  const int used = (out.grid.cols - 1) % 64 + 1;  // bits of the last word
+  for (int w = 0; w < words; ++w) {
+    const uint64_t left = w == 0 ? 0 : row[w - 1];
+    const uint64_t right = w + 1 == words ? 0 : row[w + 1];
+    uint64_t bits = row[w];
+    if ((bits | left | right) == 0) continue;
+    for (int shift = 1; shift <= after; ++shift) bits |= row[w] << shift | left >> (64 - shift);
+    for (int shift = 1; shift <= before; ++shift) bits |= row[w] >> shift | right << (64 - shift);
+    if (w + 1 == words) bits &= ~uint64_t{0} >> (64 - used);
+    for (int r = first; r < last; ++r) out.row(r)[w] |= bits;
+  }
+}
+
+}  // namespace
 
 WindowMap WindowMap::Window(int inputs, int outputs, int taps, int stride, int dilation, int pad) {
   WindowMap map;
@@ -63,7 +104,8 @@ WindowMap WindowMap::Window(int inputs, int outputs, int taps, int stride, int d
 
 void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, int images,
             const MaskView& out) {
-  if (rows.identity && cols.identity) return out.Or(in);
+  if (rows.Identity() && cols.Identity()) return out.Or(in);
+  const bool stencil = cols.before >= 0;
   const int in_rows = in.grid.rows / images;
   const int out_rows = out.grid.rows / images;
   for (int r = 0; r < in.grid.rows; ++r) {
@@ -72,6 +114,11 @@ void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, in
     const int first = rows.reader_first[r % in_rows];
     const int last = rows.reader_last[r % in_rows];
     if (first >= last) continue;
+    if (stencil) {
+      const int top = image * out_rows;
+      SpreadRow(in.row(r), cols.before, cols.after, out, top + first, top + last);
+      continue;
+    }
     ForEachRun(in.row(r), in.grid.cols, [&](int begin, int end) {
       const int from = cols.reader_first[begin];
       const int to = cols.reader_last[end - 1];

@@ -96,13 +96,18 @@ void ForEachRun(const uint64_t* words, int cols, Visit&& visit) {
 struct WindowMap {
   std::vector<int> first, last;
   std::vector<int> reader_first, reader_last;
-  bool identity = false;  // output i reads input i alone, for all of them
+  // If not negative: input i is read by outputs i - before to i + after, as far as there are such.
+  int before = -1, after = -1;
+  bool Identity() const { return before == 0 && after == 0; }
 
   /// Derives the rest from `first` and `last` for `inputs` inputs.
   void Invert(int inputs);
   /// A convolution or pooling axis: `taps` taps `dilation` apart, `stride`, `pad` before the first
   /// input.
   static WindowMap Window(int inputs, int outputs, int taps, int stride, int dilation, int pad);
+
+ private:
+  void FindStencil(int inputs, int outputs);
 };
 
 /// Sets in `out` every pixel whose window (rows x cols) holds a set pixel of `in`. The rows are

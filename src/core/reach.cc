@@ -5,15 +5,12 @@
 namespace deltacnn {
 namespace {
 
-/// Cell i of `cells` stands for its share of `inputs` pixels, widened by `reach` cells on both
-/// sides.
-WindowMap CellMap(int inputs, int cells, int reach) {
+/// Cell i of `cells` stands for its share of `inputs` pixels.
+WindowMap BlockMap(int inputs, int cells) {
   WindowMap map;
   for (int64_t i = 0; i < cells; ++i) {
-    const int64_t first = std::max<int64_t>(i - reach, 0) * inputs / cells;
-    const int64_t last = ((i + 1 + reach) * inputs + cells - 1) / cells;
-    map.first.push_back(static_cast<int>(std::clamp<int64_t>(first, 0, inputs)));
-    map.last.push_back(static_cast<int>(std::clamp<int64_t>(last, 0, inputs)));
+    map.first.push_back(static_cast<int>(i * inputs / cells));
+    map.last.push_back(static_cast<int>(((i + 1) * inputs + cells - 1) / cells));
   }
   map.Invert(inputs);
   return map;
@@ -45,16 +42,51 @@ Reach::Reach(const PlanState& plan, const Policy& policy)
     const auto known = std::ranges::find(resolutions_, step.grid, &Resolution::grid);
     resolution_of_[i] = static_cast<int>(known - resolutions_.begin());
     if (known == resolutions_.end()) {
-      const auto near = [&](int reach) {
-        return Neighbourhood{CellMap(input.rows, step.grid.rows, reach),
-                             CellMap(input.cols, step.grid.cols, reach),
-                             std::vector<uint64_t>(step.grid.words())};
-      };
-      resolutions_.push_back({step.grid, near(judges_ ? 0 : policy.reach),
-                              judges_ ? near(policy.reach) : Neighbourhood{}, false});
+      resolutions_.push_back(MakeResolution(input, step.grid, policy.reach));
     }
     owed_[i].assign(step.grid.words(), 0);
   }
+}
+
+Reach::Resolution Reach::MakeResolution(const Grid& input, const Grid& grid, int reach) const {
+  Resolution made;
+  made.grid = grid;
+  Grid source = input;
+  for (size_t r = 0; r < resolutions_.size(); ++r) {
+    const Grid& known = resolutions_[r].grid;
+    if (known.rows % grid.rows != 0 || known.cols % grid.cols != 0 ||
+        known.pixels() > source.pixels())
+      continue;
+    source = known;
+    made.finer = static_cast<int>(r);
+  }
+  made.block_rows = BlockMap(source.rows, grid.rows);
+  made.block_cols = BlockMap(source.cols, grid.cols);
+  const int64_t size = 2 * std::min<int64_t>(reach, std::max(grid.rows, grid.cols)) + 1;
+  const auto taps = static_cast<int>(size);
+  made.near_rows = WindowMap::Window(grid.rows, grid.rows, taps, 1, 1, taps / 2);
+  made.near_cols = WindowMap::Window(grid.cols, grid.cols, taps, 1, 1, taps / 2);
+  made.touched.resize(grid.words());
+  made.reached.resize(grid.words());
+  return made;
+}
+
+/// Finds the cells of the current step.
+void Reach::Refresh(Resolution& resolution) {
+  if (resolution.fresh) return;
+  resolution.fresh = true;
+  MaskView source = input_;
+  if (resolution.finer >= 0) {
+    Resolution& finer = resolutions_[static_cast<size_t>(resolution.finer)];
+    Refresh(finer);
+    source = {finer.touched.data(), finer.grid};
+  }
+  const MaskView touched{resolution.touched.data(), resolution.grid};
+  const MaskView reached{resolution.reached.data(), resolution.grid};
+  touched.Clear();
+  reached.Clear();
+  Affect(source, resolution.block_rows, resolution.block_cols, 1, touched);
+  Affect(touched, resolution.near_rows, resolution.near_cols, 1, reached);
 }
 
 void Reach::Begin(const MaskView& input) {
@@ -89,22 +121,14 @@ std::span<const uint64_t> Reach::Band(size_t index) const {
 void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong) {
   if (resolution_of_[index] < 0) return;
   Resolution& resolution = resolutions_[static_cast<size_t>(resolution_of_[index])];
-  if (!resolution.fresh) {
-    const auto spread = [&](const MaskView& changed, Neighbourhood& near) {
-      const MaskView cells{near.cells.data(), resolution.grid};
-      cells.Clear();
-      Affect(changed, near.rows, near.cols, 1, cells);
-    };
-    spread(input_, resolution.any);
-    if (judges_) spread(input_, resolution.strong);
-    resolution.fresh = true;
-  }
+  Refresh(resolution);
   int64_t count = 0;
   std::vector<uint64_t>& owed = owed_[index];
   for (size_t w = 0; w < owed.size(); ++w) {
     const uint64_t due = affected.words[w] | owed[w];
-    uint64_t may = resolution.any.cells[w];
-    if (judges_) may |= resolution.strong.cells[w] & strong.words[w];
+    // Strong changes alone reach beyond what the input touches, if they are told apart.
+    uint64_t may = resolution.reached[w];
+    if (judges_) may = resolution.touched[w] | (may & strong.words[w]);
     affected.words[w] = due & may;
     owed[w] = due & ~may;
     count += CountBits(owed[w]);

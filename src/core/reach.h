@@ -41,18 +41,18 @@ class Reach {
   void Forget();
 
  private:
-  /// Cells near a changed input pixel, and the input pixels each of them stands for.
-  struct Neighbourhood {
-    WindowMap rows, cols;
-    std::vector<uint64_t> cells;
-  };
+  /// The cells of a grid over the picture, and which of them changes touch or reach.
   struct Resolution {
     Grid grid;
-    Neighbourhood any;     // what any change may update
-    Neighbourhood strong;  // what a strong one may
-    bool fresh = false;    // the cells are those of the current step
+    int finer = -1;  // a resolution of which each cell here is a block; -1: of the input's pixels
+    WindowMap block_rows, block_cols;
+    WindowMap near_rows, near_cols;          // cells within reach
+    std::vector<uint64_t> touched, reached;  // by a changed input pixel
+    bool fresh = false;                      // both are those of the current step
   };
 
+  Resolution MakeResolution(const Grid& input, const Grid& grid, int reach) const;
+  void Refresh(Resolution& resolution);
   std::span<const uint64_t> Band(size_t index) const;
 
   bool enabled_ = false;

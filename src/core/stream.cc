@@ -30,6 +30,37 @@ size_t Align(size_t size) {
   return (size + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment;
 }
 
+/// Bit i of the result is bit `bit` of flags[i], for `count` <= 64 flags. Reads up to 7 bytes more.
+uint64_t Gather(const uint8_t* flags, int count, int bit) {
+  uint64_t gathered = 0;
+  for (int i = 0; i < count; i += 8) {
+    uint64_t bytes = 0;
+    std::memcpy(&bytes, flags + i, 8);
+    // Byte k's bit meets the factor's bit 56 - 7k at bit 56 + k, and no other does.
+    gathered |= (bytes >> bit & 0x0101010101010101) * 0x0102040810204080 >> 56 << i;
+  }
+  return count == 64 ? gathered : gathered & ((uint64_t{1} << count) - 1);
+}
+
+/// Clears the pixels of a span that have not changed, and adds the strong ones to `strong` if that
+/// is kept. Returns how many have changed.
+int KeepFlagged(const Span& span, const uint8_t* flags, const MaskView& out,
+                const MaskView& strong) {
+  static_assert(kChanged == 1 && kStrong == 2);
+  int changes = 0;
+  for (int k = 0, count = 0; k < span.count; k += count) {
+    const int word = (span.col + k) / 64;
+    const int shift = (span.col + k) % 64;
+    count = std::min(64 - shift, span.count - k);
+    const uint64_t kept = Gather(flags + k, count, 0);
+    const uint64_t range = ~uint64_t{0} >> (64 - count);
+    out.row(span.row)[word] &= ~((range & ~kept) << shift);
+    if (strong.words != nullptr) strong.row(span.row)[word] |= Gather(flags + k, count, 1) << shift;
+    changes += CountBits(kept);
+  }
+  return changes;
+}
+
 }  // namespace
 
 struct Stream::State {
@@ -141,7 +172,7 @@ bool Stream::State::Allocate() {
     pixels = std::max(pixels, static_cast<size_t>(step.grid.pixels()));
     most_inputs = std::max(most_inputs, step.input_masks.size());
   }
-  changed.assign(pixels, 0);
+  changed.assign(pixels + 7, 0);  // see Gather
   step_masks.reserve(most_inputs);
   scratch_stride = Align(plan_state.scratch_bytes + 1);
   scratch = AllocateZeroed(scratch_stride * static_cast<size_t>(executor->threads()));
@@ -193,19 +224,11 @@ void Stream::State::RunStep(size_t index) {
     return;
   }
   Compute(step, index, out);
-  const auto& computed = list.all();
-  int64_t changes = static_cast<int64_t>(list.pixels());
+  auto changes = static_cast<int64_t>(list.pixels());
   if (!dense) {
-    for (const Span& span : computed) {
-      for (int k = 0; k < span.count; ++k) {
-        const uint8_t flags = changed[span.first + static_cast<size_t>(k)];
-        if ((flags & kStrong) != 0 && strong.words != nullptr)
-          strong.Set(strong.grid.Bit(span.row, span.col + k));
-        if (flags != 0) continue;
-        out.row(span.row)[(span.col + k) / 64] &= ~(uint64_t{1} << ((span.col + k) % 64));
-        --changes;
-      }
-    }
+    changes = 0;
+    for (const Span& span : list.all())
+      changes += KeepFlagged(span, &changed[span.first], out, strong);
     if (strong.words != nullptr) strong.And(out);
   }
   mask_count[out_index] = changes;

@@ -150,8 +150,15 @@ TEST(Affect, ReachesExactlyTheOutputsThatReadAChangedPixel) {
       stride[a] = pick(1, 3);
       dilation[a] = pick(1, 4) == 1 ? 2 : 1;
       pad[a] = pick(0, 3);
+      int pads = 2 * pad[a];
+      if (pick(0, 1) == 1) {  // as many outputs as inputs, as most layers have
+        taps[a] = pick(1, 80);
+        stride[a] = dilation[a] = 1;
+        pad[a] = pick(0, taps[a] - 1);
+        pads = taps[a] - 1;
+      }
       outputs[a] =
-          std::max(1, (inputs[a] + 2 * pad[a] - (taps[a] - 1) * dilation[a] - 1) / stride[a] + 1);
+          std::max(1, (inputs[a] + pads - (taps[a] - 1) * dilation[a] - 1) / stride[a] + 1);
       maps[a] = WindowMap::Window(inputs[a], outputs[a], taps[a], stride[a], dilation[a], pad[a]);
     }
     const int images = pick(1, 2);
