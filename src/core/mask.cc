@@ -50,41 +50,59 @@ void WindowMap::Invert(int inputs) {
 
 void WindowMap::FindStencil(int inputs, int outputs) {
   constexpr int kMost = 32;
-  before = after = -1;
-  if (inputs != outputs) return;
-  int most_before = 0;
-  int most_after = 0;
-  for (int i = 0; i < inputs; ++i) {
-    most_before = std::max(most_before, i - reader_first[i]);
-    most_after = std::max(most_after, reader_last[i] - 1 - i);
-  }
-  for (int i = 0; i < inputs; ++i) {
-    if (reader_first[i] != std::max(i - most_before, 0) ||
-        reader_last[i] != std::min(i + most_after + 1, outputs))
+  for (const int step : {1, 2}) {
+    if ((inputs + step - 1) / step != outputs) continue;
+    before = after = 0;
+    for (int o = 0; o < outputs; ++o) {
+      before = std::max(before, o * step - first[o]);
+      after = std::max(after, last[o] - 1 - o * step);
+    }
+    bool all = std::max(before, after) <= kMost;
+    for (int o = 0; o < outputs && all; ++o)
+      all = first[o] == std::max(o * step - before, 0) &&
+            last[o] == std::min(o * step + after + 1, inputs);
+    if (all) {
+      stride = step;
       return;
+    }
   }
-  if (std::max(most_before, most_after) > kMost) return;
-  before = most_before;
-  after = most_after;
+  stride = before = after = 0;
 }
 
 namespace {
 
-/// Sets in rows [first, last) of `out` the columns up to `before` before and `after` behind the set
-/// bits of `row`, word by word.
-void SpreadRow(const uint64_t* row, int before, int after, const MaskView& out, int first,
-               int last) {
-  const int words = out.grid.words_per_row();
-  const int used = (out.grid.cols - 1) % 64 + 1;  // bits of the last word
+/// Every second bit, from the lowest on.
+uint64_t EvenBits(uint64_t x) {
+  x &= 0x5555555555555555;
+  x = (x | x >> 1) & 0x3333333333333333;
+  x = (x | x >> 2) & 0x0F0F0F0F0F0F0F0F;
+  x = (x | x >> 4) & 0x00FF00FF00FF00FF;
+  x = (x | x >> 8) & 0x0000FFFF0000FFFF;
+  return (x | x >> 16) & 0xFFFFFFFF;
+}
+
+/// Sets in rows [first, last) of `out` the columns that read the set bits of a row of `words`
+/// words, word by word.
+void SpreadRow(const uint64_t* row, int words, const WindowMap& cols, const MaskView& out,
+               int first, int last) {
+  const int out_words = out.grid.words_per_row();
+  const uint64_t used = ~uint64_t{0} >> (63 - (out.grid.cols - 1) % 64);  // of the last word
   for (int w = 0; w < words; ++w) {
     const uint64_t left = w == 0 ? 0 : row[w - 1];
     const uint64_t right = w + 1 == words ? 0 : row[w + 1];
+    if ((row[w] | left | right) == 0) continue;
     uint64_t bits = row[w];
-    if ((bits | left | right) == 0) continue;
-    for (int shift = 1; shift <= after; ++shift) bits |= row[w] << shift | left >> (64 - shift);
-    for (int shift = 1; shift <= before; ++shift) bits |= row[w] >> shift | right << (64 - shift);
-    if (w + 1 == words) bits &= ~uint64_t{0} >> (64 - used);
-    for (int r = first; r < last; ++r) out.row(r)[w] |= bits;
+    for (int shift = 1; shift <= cols.before; ++shift)
+      bits |= row[w] << shift | left >> (64 - shift);
+    for (int shift = 1; shift <= cols.after; ++shift)
+      bits |= row[w] >> shift | right << (64 - shift);
+    int to = w;
+    if (cols.stride == 2) {
+      to = w / 2;
+      bits = EvenBits(bits) << (w % 2 * 32);
+    }
+    if (to + 1 == out_words) bits &= used;
+    for (int r = first; r < last; ++r) out.row(r)[to] |= bits;
   }
 }
 
@@ -105,7 +123,6 @@ WindowMap WindowMap::Window(int inputs, int outputs, int taps, int stride, int d
 void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, int images,
             const MaskView& out) {
   if (rows.Identity() && cols.Identity()) return out.Or(in);
-  const bool stencil = cols.before >= 0;
   const int in_rows = in.grid.rows / images;
   const int out_rows = out.grid.rows / images;
   for (int r = 0; r < in.grid.rows; ++r) {
@@ -114,9 +131,9 @@ void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, in
     const int first = rows.reader_first[r % in_rows];
     const int last = rows.reader_last[r % in_rows];
     if (first >= last) continue;
-    if (stencil) {
+    if (cols.stride > 0) {
       const int top = image * out_rows;
-      SpreadRow(in.row(r), cols.before, cols.after, out, top + first, top + last);
+      SpreadRow(in.row(r), in.grid.words_per_row(), cols, out, top + first, top + last);
       continue;
     }
     ForEachRun(in.row(r), in.grid.cols, [&](int begin, int end) {

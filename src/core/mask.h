@@ -96,9 +96,11 @@ void ForEachRun(const uint64_t* words, int cols, Visit&& visit) {
 struct WindowMap {
   std::vector<int> first, last;
   std::vector<int> reader_first, reader_last;
-  // If not negative: input i is read by outputs i - before to i + after, as far as there are such.
-  int before = -1, after = -1;
-  bool Identity() const { return before == 0 && after == 0; }
+  // 1 or 2 if every output o reads the inputs from o * stride - before to o * stride + after, as
+  // far as there are such; else 0.
+  int stride = 0;
+  int before = 0, after = 0;
+  bool Identity() const { return stride == 1 && before == 0 && after == 0; }
 
   /// Derives the rest from `first` and `last` for `inputs` inputs.
   void Invert(int inputs);

@@ -152,20 +152,39 @@ struct DepthwiseRun {
   uint8_t* changed = nullptr;  // by pixel; null: nothing is compared
 };
 
+// How many pixels ahead memory is asked for: the work on so many takes about as long as that.
+inline constexpr size_t kPrefetched = 8;
+
+/// Asks for what the first pixels of a run read.
+HWY_INLINE void PrefetchRun(const DepthwiseArgs& args, const PixelRun& run) {
+  constexpr size_t kLine = 64 / sizeof(float);
+  const bool rows = args.pixel_pitch != 0;
+  const size_t channels = args.channels / args.multiplier;
+  const size_t outputs = HWY_MIN(run.count, kPrefetched);
+  for (size_t t = 0; t < args.taps; t += rows ? args.columns : 1) {
+    const float* begin = run.first + args.tap_offset[t];
+    const float* last = begin + static_cast<ptrdiff_t>(outputs - 1) * args.step;
+    const ptrdiff_t pitch = rows ? args.pixel_pitch : args.step;
+    if (rows) last += static_cast<ptrdiff_t>(args.columns - 1) * args.pixel_pitch;
+    for (const float* pixel = begin; pixel <= last; pixel += pitch)
+      for (size_t c = 0; c < channels; c += kLine) __builtin_prefetch(pixel + c);
+  }
+}
+
 /// One vector of channels, from `c` on, of the pixels [first, end) of a run.
 template <class Taps, class Order, class Lanes>
 HWY_INLINE void DepthwiseVector(const DepthwiseArgs& args, const Order& order,
                                 const DepthwiseRun& run, size_t first, size_t end, size_t c,
                                 const Lanes& lanes, size_t width) {
-  // How many pixels ahead memory is asked for: the work on so many takes about as long as that.
-  constexpr ptrdiff_t kPrefetched = 8;
   const Taps taps(args, args.weights + c, lanes);
   const auto inputs = order.Inputs(c, lanes, width);
   const V bias = lanes.Load(args.bias + c);
   const float* in = run.in + static_cast<ptrdiff_t>(first) * args.step + order.First(c);
   float* out = run.out + static_cast<ptrdiff_t>(first) * run.out_step + c;
   uint8_t* changed = run.changed + (run.changed == nullptr ? 0 : first);
-  const ptrdiff_t newest = args.tap_offset[args.taps - 1] + kPrefetched * args.step;
+  // Long runs mostly go on with the next call; nobody needs what lies behind short ones.
+  const ptrdiff_t ahead = run.count > 2 * kPrefetched ? kPrefetched : 0;
+  const ptrdiff_t newest = args.tap_offset[args.taps - 1] + ahead * args.step;
   const auto group = [&](auto pixels) HWY_ATTR {
     constexpr size_t kPixels = decltype(pixels)::value;
     V sum[kPixels];
@@ -175,7 +194,7 @@ HWY_INLINE void DepthwiseVector(const DepthwiseArgs& args, const Order& order,
     HWY_UNROLL(4)
     for (size_t i = 0; i < kPixels; ++i, in += args.step, out += run.out_step) {
       __builtin_prefetch(in + newest);
-      __builtin_prefetch(out + kPrefetched * run.out_step, 1);
+      __builtin_prefetch(out + ahead * run.out_step, 1);
       // The bias comes last, as in the GEMM.
       const V result = AtMost(AtLeast(hn::Add(sum[i], bias), run.low), run.high);
       if (changed != nullptr) {
@@ -249,7 +268,9 @@ void DepthwiseRuns(const DepthwiseArgs& args, const Order& order) {
     FinishTile(*epilogue, tile, pitch, done - filled, filled);
     filled = 0;
   };
+  PrefetchRun(args, args.runs[0]);
   for (size_t r = 0; r < args.run_count; ++r) {
+    if (r + 1 < args.run_count) PrefetchRun(args, args.runs[r + 1]);
     run.in = args.runs[r].first;
     for (size_t left = args.runs[r].count; left > 0; left -= run.count) {
       run.count = HWY_MIN(left, most - filled);

@@ -151,9 +151,10 @@ TEST(Affect, ReachesExactlyTheOutputsThatReadAChangedPixel) {
       dilation[a] = pick(1, 4) == 1 ? 2 : 1;
       pad[a] = pick(0, 3);
       int pads = 2 * pad[a];
-      if (pick(0, 1) == 1) {  // as many outputs as inputs, as most layers have
+      if (pick(0, 1) == 1) {  // as many outputs as inputs or half as many, as most layers have
         taps[a] = pick(1, 80);
-        stride[a] = dilation[a] = 1;
+        stride[a] = pick(1, 2);
+        dilation[a] = 1;
         pad[a] = pick(0, taps[a] - 1);
         pads = taps[a] - 1;
       }
