@@ -158,16 +158,17 @@ inline constexpr size_t kPrefetched = 8;
 /// Asks for what the first pixels of a run read.
 HWY_INLINE void PrefetchRun(const DepthwiseArgs& args, const PixelRun& run) {
   constexpr size_t kLine = 64 / sizeof(float);
-  const bool rows = args.pixel_pitch != 0;
-  const size_t channels = args.channels / args.multiplier;
   const size_t outputs = HWY_MIN(run.count, kPrefetched);
-  for (size_t t = 0; t < args.taps; t += rows ? args.columns : 1) {
-    const float* begin = run.first + args.tap_offset[t];
-    const float* last = begin + static_cast<ptrdiff_t>(outputs - 1) * args.step;
-    const ptrdiff_t pitch = rows ? args.pixel_pitch : args.step;
-    if (rows) last += static_cast<ptrdiff_t>(args.columns - 1) * args.pixel_pitch;
-    for (const float* pixel = begin; pixel <= last; pixel += pitch)
-      for (size_t c = 0; c < channels; c += kLine) __builtin_prefetch(pixel + c);
+  // Else every tap is a row of its own.
+  const bool rows = args.pixel_pitch != 0 && args.columns > 0;
+  const ptrdiff_t pitch = rows ? args.pixel_pitch : args.step;
+  const size_t taps = rows ? args.columns : 1;
+  const size_t pixels = (outputs - 1) * (rows ? static_cast<size_t>(args.step / pitch) : 1) + taps;
+  for (size_t t = 0; t < args.taps; t += taps) {
+    const float* pixel = run.first + args.tap_offset[t];
+    for (size_t i = 0; i < pixels; ++i, pixel += pitch)
+      for (size_t c = 0; c < args.channels / args.multiplier; c += kLine)
+        __builtin_prefetch(pixel + c);
   }
 }
 
