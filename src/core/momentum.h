@@ -32,9 +32,9 @@ class Momentum {
     return dense ? Mode::kDense : Mode::kIncremental;
   }
 
-  /// What a step that kept its state has cost.
-  void Record(double input_changed, double macs_share) {
-    if (macs_share < kBusy) {
+  /// What a step that kept its state has cost, against one that keeps nothing.
+  void Record(double input_changed, double cost) {
+    if (cost < kBusy) {
       busy_steps_ = 0;
       return;
     }
@@ -43,8 +43,8 @@ class Momentum {
   }
 
  private:
-  // A dense step that keeps its state takes 1.0 to 1.5 times as long as a pass-through one.
-  static constexpr double kBusy = 0.75;
+  // Somewhat before they are equal: the next step may well cost more than this one.
+  static constexpr double kBusy = 0.85;
   // One dense step (the first, a scene cut, a lost packet) says nothing about the next.
   static constexpr int kBusySteps = 2;
   static constexpr double kCalm = 0.75;

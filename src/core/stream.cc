@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/budget.h"
+#include "core/cost.h"
 #include "core/evaluate.h"
 #include "core/memory.h"
 #include "core/momentum.h"
@@ -71,6 +72,7 @@ struct Stream::State {
         time_layers(options.time_layers),
         reach(p(), options.policy),
         strength(p(), options.policy),
+        cost_model(p()),
         budget(
             p().inputs.empty() ? Grid{} : p().mask_grids[static_cast<size_t>(p().inputs[0].mask)],
             p().inputs.size() == 1 ? options.budget_ms : 0) {}
@@ -109,12 +111,14 @@ struct Stream::State {
   bool time_layers;
   Reach reach;
   Strength strength;
+  CostModel cost_model;
   Budget budget;
   Bytes memory;
   // The buffers of the current step: those of the state, or, in a step that keeps nothing, the
   // arena. The arena lies in the memory of the state, which such steps make void.
   std::vector<std::byte*> buffers, state_buffers, arena_buffers;
   Momentum momentum;
+  double cost = 0;    // of the current step, as the model has it
   bool keeps = true;  // the current step keeps its state
   mutable std::vector<uint64_t> mask_words, strong_words;
   std::vector<size_t> mask_offset;
@@ -320,6 +324,8 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     for (size_t task = 0; task < list.chunks(); ++task) run(task, 0);
   }
   work[index].computed += static_cast<int64_t>(list.pixels());
+  cost += cost_model.Incremental(step, list.pixels(), list.all().size(),
+                                 !dense && strength.limits(index).cutoff > 0);
   if (work_log.on()) work_log.Add(index, step.grid, list.all());
 }
 
@@ -491,6 +497,7 @@ Result<StepReport> Stream::Step() {
   report.dense = s.dense;
   if (s.work_log.on()) s.work_log.Begin(s.dense);
   std::ranges::fill(s.work, LayerWork{});
+  s.cost = 0;
   s.RunSteps();
   if (!s.dense && s.reach.BeginRefresh()) {
     s.ClearInputs();
@@ -501,7 +508,7 @@ Result<StepReport> Stream::Step() {
     macs += s.work[i].computed * plan.steps[i].kernel->MacsPerPixel();
   report.macs_share = plan.macs == 0 ? report.input_changed
                                      : static_cast<double>(macs) / static_cast<double>(plan.macs);
-  if (s.keeps) s.momentum.Record(report.input_changed, report.macs_share);
+  if (s.keeps) s.momentum.Record(report.input_changed, s.dense ? 1 : s.cost / s.cost_model.dense());
   if (!plan.dynamic.empty()) {
     if (const Status status = s.RunDynamic(); !status.ok()) return status.error();
   }

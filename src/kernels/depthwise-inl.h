@@ -155,23 +155,6 @@ struct DepthwiseRun {
 // How many pixels ahead memory is asked for: the work on so many takes about as long as that.
 inline constexpr size_t kPrefetched = 8;
 
-/// Asks for what the first pixels of a run read.
-HWY_INLINE void PrefetchRun(const DepthwiseArgs& args, const PixelRun& run) {
-  constexpr size_t kLine = 64 / sizeof(float);
-  const size_t outputs = HWY_MIN(run.count, kPrefetched);
-  // Else every tap is a row of its own.
-  const bool rows = args.pixel_pitch != 0 && args.columns > 0;
-  const ptrdiff_t pitch = rows ? args.pixel_pitch : args.step;
-  const size_t taps = rows ? args.columns : 1;
-  const size_t pixels = (outputs - 1) * (rows ? static_cast<size_t>(args.step / pitch) : 1) + taps;
-  for (size_t t = 0; t < args.taps; t += taps) {
-    const float* pixel = run.first + args.tap_offset[t];
-    for (size_t i = 0; i < pixels; ++i, pixel += pitch)
-      for (size_t c = 0; c < args.channels / args.multiplier; c += kLine)
-        __builtin_prefetch(pixel + c);
-  }
-}
-
 /// One vector of channels, from `c` on, of the pixels [first, end) of a run.
 template <class Taps, class Order, class Lanes>
 HWY_INLINE void DepthwiseVector(const DepthwiseArgs& args, const Order& order,
@@ -269,9 +252,7 @@ void DepthwiseRuns(const DepthwiseArgs& args, const Order& order) {
     FinishTile(*epilogue, tile, pitch, done - filled, filled);
     filled = 0;
   };
-  PrefetchRun(args, args.runs[0]);
   for (size_t r = 0; r < args.run_count; ++r) {
-    if (r + 1 < args.run_count) PrefetchRun(args, args.runs[r + 1]);
     run.in = args.runs[r].first;
     for (size_t left = args.runs[r].count; left > 0; left -= run.count) {
       run.count = HWY_MIN(left, most - filled);

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "ops/conv_base.h"
+#include "ops/prefetch.h"
 #include "ops/winograd.h"
 
 namespace deltacnn {
@@ -174,6 +175,8 @@ class DepthwiseConv : public ConvBase {
     const auto channels = static_cast<size_t>(out_.channels);
     const auto multiplier = channels / static_cast<size_t>(in_.channels);
     const Scratch scratch = Divide(work.scratch);
+    // Short of arithmetic: memory is what it waits for.
+    PrefetchWindows(work, in_, map_[0], map_[1]);
     Runs(work, scratch.runs);
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/false);
     for (size_t c = 0; c < channels; c += kernels::kDepthwiseWidth) {

@@ -5,6 +5,7 @@
 
 #include "ops/conv_window.h"
 #include "ops/op.h"
+#include "ops/prefetch.h"
 #include "ops/store.h"
 
 namespace deltacnn {
@@ -159,6 +160,7 @@ class WindowPool : public PoolKernel {
   }
 
   void Compute(const Work& work) const override {
+    PrefetchWindows(work, in_, row_map_, col_map_);
     for (const Span& span : work.spans) {
       for (int k = 0; k < span.count;) {
         const int col = span.col + k;

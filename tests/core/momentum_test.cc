@@ -12,11 +12,11 @@ namespace {
 
 using Mode = Momentum::Mode;
 
-/// One step: its mode, after which `macs_share` of the work turned out to be done.
-Mode Step(Momentum& momentum, double input_changed, double macs_share, bool all = false) {
+/// One step: its mode, after which it turned out to cost so much of a dense one.
+Mode Step(Momentum& momentum, double input_changed, double cost, bool all = false) {
   const Mode mode = momentum.Next(all, input_changed);
   if (mode != Mode::kPassThrough)
-    momentum.Record(input_changed, mode == Mode::kDense ? 1 : macs_share);
+    momentum.Record(input_changed, mode == Mode::kDense ? 1 : cost);
   return mode;
 }
 

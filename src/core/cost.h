@@ -1,0 +1,50 @@
+// What steps cost, estimated from the work in them: it decides when to stop keeping the state, and
+// what a stream answers must not depend on the machine's load.
+#pragma once
+
+#include <cstdint>
+
+#include "core/plan.h"
+
+namespace deltacnn {
+
+/// Nanoseconds, fitted to seven detectors on four clips, one core of a Zen 5 (docs/performance.md,
+/// "When a step is dense"); only ratios matter.
+class CostModel {
+ public:
+  explicit CostModel(const PlanState& plan)
+      : mac_(kVectorMac / static_cast<double>(plan.kernels->dot_lanes)) {
+    for (const PlanStep& step : plan.steps) {
+      if (!step.kernel->computes()) continue;
+      dense_ += static_cast<double>(step.grid.pixels()) * (Macs(step) + kDensePixel) + kLayer;
+    }
+  }
+
+  /// A dense step that keeps nothing.
+  double dense() const { return dense_; }
+  /// One layer of an incremental step: `pixels` in `runs` of adjacent ones. `judged`: their changes
+  /// are measured, not only compared.
+  double Incremental(const PlanStep& step, size_t pixels, size_t runs, bool judged) const {
+    const double pixel = judged ? kJudgedPixel : kComparedPixel;
+    return static_cast<double>(pixels) * (kScatter * Macs(step) + pixel) +
+           static_cast<double>(runs) * kRun + kLayer;
+  }
+
+ private:
+  static constexpr double kVectorMac = 0.13;  // a multiply-add of a vector
+  static constexpr double kDensePixel = 5.3;
+  static constexpr double kScatter = 1.3;  // multiply-adds of short runs against those of long ones
+  static constexpr double kJudgedPixel = 22;
+  static constexpr double kComparedPixel = 11;
+  static constexpr double kRun = 45;
+  static constexpr double kLayer = 600;
+
+  double Macs(const PlanStep& step) const {
+    return mac_ * static_cast<double>(step.kernel->MacsPerPixel());
+  }
+
+  double mac_;
+  double dense_ = 0;
+};
+
+}  // namespace deltacnn
