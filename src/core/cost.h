@@ -22,11 +22,9 @@ class CostModel {
 
   /// A dense step that keeps nothing.
   double dense() const { return dense_; }
-  /// One layer of an incremental step: `pixels` in `runs` of adjacent ones. `judged`: their changes
-  /// are measured, not only compared.
-  double Incremental(const PlanStep& step, size_t pixels, size_t runs, bool judged) const {
-    const double pixel = judged ? kJudgedPixel : kComparedPixel;
-    return static_cast<double>(pixels) * (kScatter * Macs(step) + pixel) +
+  /// One layer of an incremental step: `pixels` in `runs` of adjacent ones.
+  double Incremental(const PlanStep& step, size_t pixels, size_t runs) const {
+    return static_cast<double>(pixels) * (kScatter * Macs(step) + kPixel) +
            static_cast<double>(runs) * kRun + kLayer;
   }
 
@@ -34,9 +32,8 @@ class CostModel {
   static constexpr double kVectorMac = 0.13;  // a multiply-add of a vector
   static constexpr double kDensePixel = 5.3;
   static constexpr double kScatter = 1.3;  // multiply-adds of short runs against those of long ones
-  static constexpr double kJudgedPixel = 22;
-  static constexpr double kComparedPixel = 11;
-  static constexpr double kRun = 45;
+  static constexpr double kPixel = 10;
+  static constexpr double kRun = 140;  // mostly for memory that no cache holds
   static constexpr double kLayer = 600;
 
   double Macs(const PlanStep& step) const {

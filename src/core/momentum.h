@@ -21,7 +21,7 @@ class Momentum {
   /// How to run a step in which this share of the input pixels changed. `all`: there is no state
   /// to build on.
   Mode Next(bool all, double input_changed) {
-    const bool calm = input_changed < kCalm * busy_input_;
+    const bool calm = input_changed * busy_rate_ < kCalm;
     if (busy_steps_ >= kBusySteps && (all || !calm)) {
       passing_ = true;
       return Mode::kPassThrough;
@@ -38,19 +38,19 @@ class Momentum {
       busy_steps_ = 0;
       return;
     }
-    busy_input_ = busy_steps_ == 0 ? input_changed : std::min(busy_input_, input_changed);
+    busy_rate_ = cost / std::max(input_changed, 1e-9);
     ++busy_steps_;
   }
 
  private:
   // Somewhat before they are equal: the next step may well cost more than this one.
-  static constexpr double kBusy = 0.85;
+  static constexpr double kBusy = 0.9;
   // One dense step (the first, a scene cut, a lost packet) says nothing about the next.
   static constexpr int kBusySteps = 2;
-  static constexpr double kCalm = 0.75;
+  static constexpr double kCalm = 0.8;  // and below which a step is worth keeping again
 
-  int busy_steps_ = 0;     // in a row
-  double busy_input_ = 0;  // the least input change among them
+  int busy_steps_ = 0;    // in a row
+  double busy_rate_ = 0;  // cost of the last of them for each share of the input that changed
   bool passing_ = false;
 };
 

@@ -324,8 +324,7 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     for (size_t task = 0; task < list.chunks(); ++task) run(task, 0);
   }
   work[index].computed += static_cast<int64_t>(list.pixels());
-  cost += cost_model.Incremental(step, list.pixels(), list.all().size(),
-                                 !dense && strength.limits(index).cutoff > 0);
+  cost += cost_model.Incremental(step, list.pixels(), list.all().size());
   if (work_log.on()) work_log.Add(index, step.grid, list.all());
 }
 
