@@ -15,8 +15,7 @@ using Mode = Momentum::Mode;
 /// One step: its mode, after which it turned out to cost so much of a dense one.
 Mode Step(Momentum& momentum, double input_changed, double cost, bool all = false) {
   const Mode mode = momentum.Next(all, input_changed);
-  if (mode != Mode::kPassThrough)
-    momentum.Record(input_changed, mode == Mode::kDense ? 1 : cost);
+  if (mode != Mode::kPassThrough) momentum.Record(input_changed, mode == Mode::kDense ? 1 : cost);
   return mode;
 }
 
@@ -31,11 +30,22 @@ TEST(Momentum, FixedCamerasStayIncremental) {
 TEST(Momentum, MovingCamerasKeepNothingUntilTheyRest) {
   Momentum momentum;
   EXPECT_EQ(Step(momentum, 1, 1, /*all=*/true), Mode::kDense);
-  EXPECT_EQ(Step(momentum, 0.8, 0.95), Mode::kIncremental);
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(Step(momentum, 0.7, 0.95), Mode::kPassThrough);
+  EXPECT_EQ(Step(momentum, 0.8, 1.1), Mode::kIncremental);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(Step(momentum, 0.7, 1.1), Mode::kPassThrough);
   EXPECT_EQ(Step(momentum, 1, 1, /*all=*/true), Mode::kPassThrough);  // a cut
   EXPECT_EQ(Step(momentum, 0.1, 0.3), Mode::kDense);                  // keeps its state again
   EXPECT_EQ(Step(momentum, 0.1, 0.3), Mode::kIncremental);
+}
+
+TEST(Momentum, ABusyStepForetellsWhatLessChangeWouldCost) {
+  for (const double changed : {0.3, 0.5}) {
+    Momentum momentum;
+    Step(momentum, 1, 1, /*all=*/true);
+    Step(momentum, 0.6, 1.2);  // twice its share of the input
+    EXPECT_EQ(Step(momentum, 0.6, 1.2), Mode::kPassThrough);
+    EXPECT_EQ(Step(momentum, changed, 2 * changed),
+              changed < 0.4 ? Mode::kDense : Mode::kPassThrough);
+  }
 }
 
 TEST(Momentum, WithoutStateAStepIsNeverIncremental) {
