@@ -2,6 +2,7 @@
 // what a stream answers must not depend on the machine's load.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/plan.h"
@@ -13,7 +14,9 @@ namespace deltacnn {
 class CostModel {
  public:
   explicit CostModel(const PlanState& plan)
-      : mac_(kVectorMac / static_cast<double>(plan.kernels->dot_lanes)) {
+      : mac_(kVectorMac / static_cast<double>(plan.kernels->dot_lanes)),
+        run_(kCachedRun + (kRun - kCachedRun) *
+                              std::min(1.0, static_cast<double>(plan.state_bytes) / kLargeState)) {
     for (const PlanStep& step : plan.steps) {
       if (!step.kernel->computes()) continue;
       dense_ += static_cast<double>(step.grid.pixels()) * (Macs(step) + kDensePixel) + kLayer;
@@ -25,7 +28,7 @@ class CostModel {
   /// One layer of an incremental step: `pixels` in `runs` of adjacent ones.
   double Incremental(const PlanStep& step, size_t pixels, size_t runs) const {
     return static_cast<double>(pixels) * (kScatter * Macs(step) + kPixel) +
-           static_cast<double>(runs) * kRun + kLayer;
+           static_cast<double>(runs) * run_ + kLayer;
   }
 
  private:
@@ -33,7 +36,10 @@ class CostModel {
   static constexpr double kDensePixel = 5.3;
   static constexpr double kScatter = 1.3;  // multiply-adds of short runs against those of long ones
   static constexpr double kPixel = 10;
-  static constexpr double kRun = 140;  // mostly for memory that no cache holds
+  // What a run costs is mostly waiting for memory, unless a cache holds the state.
+  static constexpr double kCachedRun = 30;
+  static constexpr double kRun = 140;
+  static constexpr double kLargeState = 8 << 20;  // bytes
   static constexpr double kLayer = 600;
 
   double Macs(const PlanStep& step) const {
@@ -41,6 +47,7 @@ class CostModel {
   }
 
   double mac_;
+  double run_;
   double dense_ = 0;
 };
 

@@ -432,6 +432,52 @@ TEST(WorkLog, ChangesThatALayerSwallowsGoNoFurther) {
   EXPECT_EQ(stream.Output(0).as<float>()[20], 5);
 }
 
+TEST(WorkLog, CountsChangesOfRowsOfManyWords) {
+  // Half of what the ReLU sees is negative: many pixels are computed and stay what they were.
+  std::mt19937 rng(12);
+  constexpr int64_t kRows = 5, kCols = 300;
+  GraphMaker net;
+  const ValueId image = net.Input("image", {1, 1, kRows, kCols});
+  net.Output(net.Add("Relu", {net.Conv(rng, image, 1, 3, 1, 1)}));
+  Stream stream = StreamOf(PlanOf(net));
+  Tensor tensor = RandomTensor(rng, {1, 1, kRows, kCols});
+  StepWith(stream, tensor);
+  for (int round = 0; round < 40; ++round) {
+    const auto before = OutputsOf(stream)[0];
+    for (int i = 0; i < 1 + round / 2; ++i)
+      tensor.as<float>()[rng() % (kRows * kCols)] = static_cast<float>(rng() % 100) / 50 - 1;
+    StepWith(stream, tensor);
+    const auto after = OutputsOf(stream)[0];
+    int64_t changed = 0;
+    for (size_t i = 0; i < after.size(); i += sizeof(float))
+      changed += std::memcmp(&before[i], &after[i], sizeof(float)) != 0 ? 1 : 0;
+    ASSERT_EQ(ConvWork(stream)[0].changed, changed) << round;
+    ASSERT_GT(ConvWork(stream)[0].computed, changed) << round;
+    Stream fresh = StreamOf(PlanOf(net));
+    StepWith(fresh, tensor);
+    ASSERT_EQ(after, OutputsOf(fresh)[0]) << round;
+  }
+}
+
+TEST(Stream, ScatteredChangesAreComputedDenselyWhereThatIsCheaper) {
+  // A cheap layer and changes in every third pixel: a run each.
+  std::mt19937 rng(13);
+  GraphMaker net;
+  const ValueId image = net.Input("image", {1, 1, 40, 60});
+  net.Output(net.Conv(rng, image, 1, 1));
+  Stream stream = StreamOf(PlanOf(net));
+  Tensor tensor = RandomTensor(rng, {1, 1, 40, 60});
+  StepWith(stream, tensor);
+  const auto step = [&](size_t every) {
+    for (size_t i = 0; i < 40 * 60; i += every) tensor.as<float>()[i] += 1;
+    return StepWith(stream, tensor).macs_share;
+  };
+  EXPECT_LT(step(3), 0.5);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(step(3), 1);
+  EXPECT_EQ(step(200), 1);  // dense once more, to keep its state
+  EXPECT_LT(step(200), 0.01);
+}
+
 TEST(WorkLog, SaysWhereAStepWorked) {
   std::mt19937 rng(10);
   GraphMaker net;
