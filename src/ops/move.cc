@@ -194,6 +194,7 @@ class MoveKernel : public Kernel {
     const auto step = [&](size_t c) { return col[c + 1] - col[c]; };
     int votes = 0;  // for the most frequent step, if more than half of all are alike
     for (size_t c = 0; c + 1 < n; ++c) {
+      if (col[c] < 0 || col[c + 1] < 0) continue;
       if (votes == 0) col_step_ = step(c);
       votes += step(c) == col_step_ ? 1 : -1;
     }
