@@ -17,9 +17,11 @@ void SpanList::Build(const MaskView& mask, int chunk) {
   spans_.clear();
   chunk_begin_.clear();
   pixels_ = 0;
+  runs_ = 0;
   int room = 0;  // pixels that the open chunk still takes
   for (int row = 0; row < mask.grid.rows; ++row) {
     ForEachRun(mask.row(row), mask.grid.cols, [&](int begin, int end) {
+      ++runs_;
       while (begin < end) {
         if (room == 0) {
           chunk_begin_.push_back(spans_.size());
@@ -71,6 +73,7 @@ void SpanList::BuildByTiles(const MaskView& mask, int chunk, int side) {
     }
   }
   chunk_begin_.push_back(spans_.size());
+  runs_ = spans_.size();
 }
 
 }  // namespace deltacnn

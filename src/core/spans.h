@@ -26,11 +26,14 @@ class SpanList {
   }
   std::span<const Span> all() const { return spans_; }
   size_t pixels() const { return pixels_; }
+  /// Runs of adjacent pixels (of a tile's row, by tiles), as they were before chunks cut them.
+  size_t runs() const { return runs_; }
 
  private:
   std::vector<Span> spans_;
   std::vector<size_t> chunk_begin_;  // and the end of the last chunk
   size_t pixels_ = 0;
+  size_t runs_ = 0;
 };
 
 }  // namespace deltacnn

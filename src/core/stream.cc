@@ -324,7 +324,8 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     for (size_t task = 0; task < list.chunks(); ++task) run(task, 0);
   }
   work[index].computed += static_cast<int64_t>(list.pixels());
-  cost += cost_model.Incremental(step, list.pixels(), list.all().size());
+  // Not the spans: how chunks cut them depends on the threads, and answers must not.
+  cost += cost_model.Incremental(step, list.pixels(), list.runs());
   if (work_log.on()) work_log.Add(index, step.grid, list.all());
 }
 

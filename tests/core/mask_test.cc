@@ -244,6 +244,9 @@ TEST(SpanList, ListsTheSetPixelsInOrderInChunks) {
     }
     ASSERT_EQ(got, want);
     ASSERT_EQ(list.pixels(), want.size());
+    size_t runs = 0;  // whatever the chunks
+    for (const auto& [r, c] : want) runs += c == 0 || !mask.at(r, c - 1) ? 1 : 0;
+    ASSERT_EQ(list.runs(), runs);
   }
 }
 
