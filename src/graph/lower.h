@@ -46,6 +46,8 @@ inline const Value& At(const Graph& graph, ValueId id) {
 std::vector<int> Producers(const Graph& graph);
 /// True if pointwise work can become a part of the node.
 bool TakesChain(const Node& node);
+/// True of moves that leave the elements in their row-major order (lower_moves.cc).
+bool KeepsOrder(const Node& node);
 /// How often every value is read, graph outputs included.
 std::vector<int> CountUses(const Graph& graph);
 

@@ -43,15 +43,17 @@ std::optional<int64_t> FirstOfRange(const Graph& graph, const Node& gather, int6
 }
 
 /// A move that keeps every element and makes no new one.
-bool Rearranges(const Node& node) {
-  static constexpr std::string_view kOps[] = {"Reshape",   "Transpose", "Squeeze",
-                                              "Unsqueeze", "Flatten",   "Identity"};
-  return std::ranges::find(kOps, node.op) != std::end(kOps);
-}
+bool Rearranges(const Node& node) { return KeepsOrder(node) || node.op == "Transpose"; }
 
 bool HasOperands(const Node& pointwise) { return !pointwise.chain_inputs.empty(); }
 
 }  // namespace
+
+bool KeepsOrder(const Node& node) {
+  static constexpr std::string_view kOps[] = {"Reshape", "Squeeze", "Unsqueeze", "Flatten",
+                                              "Identity"};
+  return std::ranges::find(kOps, node.op) != std::end(kOps);
+}
 
 void LowerSplits(Graph& graph) {
   std::vector<Node> nodes;

@@ -15,11 +15,6 @@ namespace {
 /// Files may leave out an output that nobody reads.
 bool HasOutput(const Node& node) { return node.outputs[0] != kNoValue; }
 
-bool KeepsOrder(const Node& node) {
-  static constexpr std::string_view kOps[] = {"Reshape", "Squeeze", "Unsqueeze", "Flatten",
-                                              "Identity"};
-  return std::ranges::find(kOps, node.op) != std::end(kOps);
-}
 bool Repeats(const Node& node) { return node.op == "Expand" || node.op == "Tile"; }
 
 /// Whether the second operand changes nothing but, perhaps, the sign of a zero.
@@ -63,20 +58,14 @@ std::vector<int64_t> Sources(const Graph& graph, std::span<const Node* const> pa
     if (KeepsOrder(*node)) continue;
     const IndexMap map = MakeIndexMap(graph, *node);
     const Shape& in = *At(graph, node->inputs[0]).shape;
-    std::vector<int64_t> offsets = {0};
+    std::vector<std::vector<int64_t>> axis_offset;  // of every output axis, by index
     for (const std::vector<int64_t>& delta : map.delta) {
-      std::vector<int64_t> next;
-      const size_t size = delta.size() / in.size();
-      next.reserve(offsets.size() * size);
-      for (const int64_t outer : offsets) {
-        for (size_t i = 0; i < size; ++i) {
-          int64_t offset = 0;
-          for (size_t a = 0; a < in.size(); ++a) offset = offset * in[a] + delta[i * in.size() + a];
-          next.push_back(outer + offset);
-        }
-      }
-      offsets = std::move(next);
+      std::vector<int64_t>& axis = axis_offset.emplace_back(delta.size() / in.size());
+      for (size_t i = 0; i < axis.size(); ++i)
+        for (size_t a = 0; a < in.size(); ++a) axis[i] = axis[i] * in[a] + delta[i * in.size() + a];
     }
+    const Shape& out = *At(graph, node->outputs[0]).shape;
+    std::vector<int64_t> offsets = SplitByLayout(out, /*pixel_axes=*/0, axis_offset).channel;
     for (int64_t& offset : offsets) offset = source[static_cast<size_t>(offset)];
     source = std::move(offsets);
   }

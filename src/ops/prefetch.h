@@ -22,8 +22,8 @@ inline int64_t PrefetchPixels(const Work& work, const Placement& value, int row,
   return (bytes / kLine + 1) * (packed ? 1 : count);
 }
 
-/// Asks for what the listed pixels of a local operator read. The rows of both grids are those of
-/// `images` pictures.
+/// Asks for what the listed pixels of a local operator read. The maps are those of one picture; the
+/// grids' rows may be those of several, one after the other.
 inline void PrefetchWindows(const Work& work, const Placement& in, const WindowMap& rows,
                             const WindowMap& cols) {
   if (!work.compare) return;  // everything is computed, in order
