@@ -36,6 +36,9 @@ void LowerInstanceNormalization(Graph& graph);
 void LowerArithmetic(Graph& graph);
 /// Pointwise nodes move into the chain of their producer; spelled-out activations become one step.
 void FuseChains(Graph& graph);
+/// A depthwise convolution that only a 1x1 convolution reads becomes one node with it
+/// (fuse_separable.cc).
+void FuseSeparable(Graph& graph);
 /// Removes nodes whose outputs nothing reads or that folding has turned into constants.
 void RemoveDeadNodes(Graph& graph);
 

@@ -20,6 +20,25 @@ Chain::Chain(const MakeContext& context, size_t first_operand)
   });
 }
 
+bool TakeClamp(const ChainStep& step, kernels::Epilogue& epilogue) {
+  const bool relu = step.unary == kernels::Unary::kRelu;
+  const bool clip = step.unary == kernels::Unary::kClip;
+  if (epilogue.clamp || step.kind != Kind::kUnary || !(relu || clip)) return false;
+  epilogue.clamp = true;
+  epilogue.low = relu ? 0 : step.a;
+  epilogue.high = relu ? std::numeric_limits<float>::infinity() : step.b;
+  return true;
+}
+
+kernels::EpilogueStep MakeEpilogueStep(const ChainStep& step) {
+  return {.kind = step.kind == Kind::kScalar ? kernels::EpilogueStep::Kind::kScalar
+                                             : kernels::EpilogueStep::Kind::kUnary,
+          .unary = step.unary,
+          .binary = step.binary,
+          .a = step.a,
+          .b = step.b};
+}
+
 kernels::Epilogue Chain::Fused(const Work& work, bool adds, float** targets,
                                const float** operand_pointers,
                                kernels::EpilogueStep* epilogue_steps) const {
@@ -31,15 +50,8 @@ kernels::Epilogue Chain::Fused(const Work& work, bool adds, float** targets,
   }
   for (const ChainStep& step : steps_) {
     const bool first = epilogue.step_count == 0;  // what may happen in registers still may
-    const bool relu = step.kind == Kind::kUnary && step.unary == kernels::Unary::kRelu;
-    const bool clip = step.kind == Kind::kUnary && step.unary == kernels::Unary::kClip;
-    if (first && !epilogue.clamp && (relu || clip) &&
-        (epilogue.addend == nullptr || epilogue.add_first)) {
-      epilogue.clamp = true;
-      epilogue.low = relu ? 0 : step.a;
-      epilogue.high = relu ? std::numeric_limits<float>::infinity() : step.b;
+    if (first && (epilogue.addend == nullptr || epilogue.add_first) && TakeClamp(step, epilogue))
       continue;
-    }
     const float* const* operand_pixels = operand_pointers;
     const bool operand = step.kind == Kind::kOperand;
     const bool single = operand && !operands_[static_cast<size_t>(step.operand)].full();
@@ -56,8 +68,7 @@ kernels::Epilogue Chain::Fused(const Work& work, bool adds, float** targets,
       continue;
     }
     kernels::EpilogueStep& made = epilogue_steps[epilogue.step_count++];
-    made = {.unary = step.unary, .binary = step.binary, .a = step.a, .b = step.b};
-    if (step.kind == Kind::kScalar) made.kind = kernels::EpilogueStep::Kind::kScalar;
+    made = MakeEpilogueStep(step);
     if (!operand) continue;
     made.kind = kernels::EpilogueStep::Kind::kOperand;
     made.single = single;

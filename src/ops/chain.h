@@ -57,6 +57,12 @@ class Chain {
   bool fuses_ = true;
 };
 
+/// Takes Relu or Clip into an epilogue that has no clamp yet: what may happen in registers still
+/// may.
+bool TakeClamp(const ChainStep& step, kernels::Epilogue& epilogue);
+/// The epilogue's step for one without an operand.
+kernels::EpilogueStep MakeEpilogueStep(const ChainStep& step);
+
 /// Asks for the operands' layouts to follow the output's.
 void LayoutChainOperands(LayoutContext& context);
 

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "ops/conv_base.h"
+#include "ops/depthwise.h"
 #include "ops/prefetch.h"
 #include "ops/winograd.h"
 
@@ -156,69 +157,23 @@ class DotConv : public ConvBase {
 class DepthwiseConv : public ConvBase {
  public:
   DepthwiseConv(const MakeContext& context, const ConvWindow& window)
-      : ConvBase(context, window, kChunk) {
-    const float* weights = context.in(1).constant->as<float>().data();
-    const auto channels = static_cast<size_t>(out_.channels);
-    const auto [kh, kw] = window.kernel;
-    for (int64_t y = 0; y < kh; ++y)
-      for (int64_t x = 0; x < kw; ++x) taps_.push_back(TapOffset(y, x));
-    if (window.dilation[1] == 1) pixel_pitch_ = in_.col_stride;
-    weights_.resize(taps_.size() * channels);
-    for (size_t t = 0; t < taps_.size(); ++t)
-      for (size_t c = 0; c < channels; ++c)
-        weights_[t * channels + c] = weights[c * taps_.size() + t];
-    bias_.assign(channels, 0.0f);
-    if (context.Has(2)) std::ranges::copy(context.in(2).constant->as<float>(), bias_.begin());
-  }
+      : ConvBase(context, window, kChunk), depthwise_(context, window, 1) {}
 
   void Compute(const Work& work) const override {
-    const auto channels = static_cast<size_t>(out_.channels);
-    const auto multiplier = channels / static_cast<size_t>(in_.channels);
     const Scratch scratch = Divide(work.scratch);
     // Short of arithmetic: memory is what it waits for.
     PrefetchWindows(work, in_, map_[0], map_[1]);
     Runs(work, scratch.runs);
-    kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/false);
-    for (size_t c = 0; c < channels; c += kernels::kDepthwiseWidth) {
-      epilogue.channel = c;
-      epilogue.width = std::min(kernels::kDepthwiseWidth, channels - c);
-      kernels_.depthwise({.runs = scratch.runs,
-                          .run_count = work.spans.size(),
-                          .step = Step(),
-                          .tap_offset = taps_.data(),
-                          .taps = taps_.size(),
-                          .pixel_pitch = pixel_pitch_,
-                          .columns = static_cast<size_t>(window_.kernel[1]),
-                          .channels = epilogue.width,
-                          .multiplier = multiplier,
-                          .first_channel = c,
-                          .weights = weights_.data() + c,
-                          .weight_pitch = channels,
-                          .bias = bias_.data() + c,
-                          .epilogue = &epilogue});
-      if (multiplier > 1) continue;
-      for (size_t r = 0; r < work.spans.size(); ++r) scratch.runs[r].first += epilogue.width;
-    }
+    depthwise_.Compute({scratch.runs, work.spans.size()}, Begin(work, scratch, /*adds=*/false));
     End(work, scratch);
   }
 
-  int64_t MacsPerPixel() const override {
-    return static_cast<int64_t>(taps_.size()) * out_.channels;
-  }
-  size_t WeightBytes() const override { return (weights_.size() + bias_.size()) * sizeof(float); }
+  int64_t MacsPerPixel() const override { return depthwise_.MacsPerPixel(); }
+  size_t WeightBytes() const override { return depthwise_.WeightBytes(); }
 
  private:
-  std::vector<ptrdiff_t> taps_;
-  ptrdiff_t pixel_pitch_ = 0;   // of windows that overlap but for a column of taps
-  std::vector<float> weights_;  // [tap][channel]
-  std::vector<float> bias_;
+  Depthwise depthwise_;
 };
-
-Result<ConvWindow> WindowOf(const Node& node, const Shape& input, const Shape& weights) {
-  auto window = ReadConvWindow(node, input, weights);
-  if (window.ok()) ResolveSamePads(node, input, *window);
-  return window;
-}
 
 }  // namespace
 
@@ -251,12 +206,11 @@ Status InferConv(InferContext& context) {
   if (context.Has(2) && context.constant(2) == nullptr)
     return context.DataDependent("its bias is not a constant");
   Shape out = {in[0], weights[0]};
-  const auto dims = SpatialDims(in);
+  const auto outputs = window->Outputs(in);
   for (size_t a = in.size() == 3 ? 1 : 0; a < 2; ++a) {
-    const int64_t room = dims[a] + window->pad_before[a] + window->pad_after[a] - window->Extent(a);
-    if (room < 0 || dims[a] == 0)
+    if (outputs[a] == 0)
       return context.Invalid("its window is larger than the input " + ToString(in));
-    out.push_back(room / window->stride[a] + 1);
+    out.push_back(outputs[a]);
   }
   context.SetOutput(0, DType::kFloat32, std::move(out));
   return {};
@@ -269,21 +223,7 @@ void LayoutConv(LayoutContext& context) {
   context.output_axes[0] = SpatialAxes(in.size());
   for (size_t i = 1; i < context.node.inputs.size(); ++i) context.input_in_memory[i] = false;
   const auto window = WindowOf(context.node, in, context.shape(1));
-  const auto in_dims = SpatialDims(in);
-  const auto out_dims = SpatialDims(out);
-  // Pads at the end that no window reaches are not needed. Winograd reads the windows of whole
-  // tiles.
-  const int64_t tile = std::max(1, WinogradTile(*window, in, out));
-  const auto after = [&](size_t a) {
-    const int64_t outputs = (out_dims[a] + tile - 1) / tile * tile;
-    return static_cast<int>(std::max<int64_t>(0, (outputs - 1) * window->stride[a] +
-                                                     window->Extent(a) - window->pad_before[a] -
-                                                     in_dims[a]));
-  };
-  context.input_halo[0] = {.top = static_cast<int>(window->pad_before[0]),
-                           .bottom = after(0),
-                           .left = static_cast<int>(window->pad_before[1]),
-                           .right = after(1)};
+  context.input_halo[0] = window->HaloOf(in, out, std::max(1, WinogradTile(*window, in, out)));
   LayoutChainOperands(context);
 }
 

@@ -16,6 +16,30 @@ std::array<int64_t, 2> SpatialDims(const Shape& shape) {
   return {shape[2], shape[3]};
 }
 
+std::array<int64_t, 2> ConvWindow::Outputs(const Shape& in) const {
+  std::array<int64_t, 2> outputs = SpatialDims(in);
+  for (size_t a = 0; a < 2; ++a) {
+    const int64_t room = outputs[a] + pad_before[a] + pad_after[a] - Extent(a);
+    outputs[a] = room < 0 || outputs[a] == 0 ? 0 : room / stride[a] + 1;
+  }
+  return outputs;
+}
+
+Halo ConvWindow::HaloOf(const Shape& in, const Shape& out, int64_t tile) const {
+  const auto in_dims = SpatialDims(in);
+  const auto out_dims = SpatialDims(out);
+  // Pads at the end that no window reaches are not needed.
+  const auto after = [&](size_t a) {
+    const int64_t outputs = (out_dims[a] + tile - 1) / tile * tile;
+    return static_cast<int>(
+        std::max<int64_t>(0, (outputs - 1) * stride[a] + Extent(a) - pad_before[a] - in_dims[a]));
+  };
+  return {.top = static_cast<int>(pad_before[0]),
+          .bottom = after(0),
+          .left = static_cast<int>(pad_before[1]),
+          .right = after(1)};
+}
+
 Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Shape& weights) {
   const size_t spatial = input.size() - 2;
   const auto invalid = [&](const std::string& what) {
@@ -78,6 +102,12 @@ void ResolveSamePads(const Node& node, const Shape& input, ConvWindow& window) {
     window.pad_before[a] = auto_pad == "SAME_UPPER" ? small : total - small;
     window.pad_after[a] = total - window.pad_before[a];
   }
+}
+
+Result<ConvWindow> WindowOf(const Node& node, const Shape& input, const Shape& weights) {
+  auto window = ReadConvWindow(node, input, weights);
+  if (window.ok()) ResolveSamePads(node, input, *window);
+  return window;
 }
 
 void PackedWeights::RoundWeights() {

@@ -18,6 +18,11 @@ struct ConvWindow {
 
   /// Input span of the window, in pixels.
   int64_t Extent(size_t axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
+  /// Windows that fit the input along each axis; 0 where none does.
+  std::array<int64_t, 2> Outputs(const Shape& in) const;
+  /// The zeros that the windows of the outputs `out` read around the input `in`, where outputs are
+  /// computed by whole tiles of `tile` x `tile`.
+  Halo HaloOf(const Shape& in, const Shape& out, int64_t tile) const;
 };
 
 /// Height and width of [N,C,H,W], or {1, W} of [N,C,W].
@@ -29,6 +34,9 @@ Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Sh
 
 /// Resolves auto_pad SAME_UPPER, SAME_LOWER of a Conv: ceil(size / stride) outputs.
 void ResolveSamePads(const Node& node, const Shape& input, ConvWindow& window);
+
+/// Both, for a Conv.
+Result<ConvWindow> WindowOf(const Node& node, const Shape& input, const Shape& weights);
 
 /// Weights and bias of a GEMM, in panels of the kernel table: [panels][depth][panel], zero padded.
 /// Either `weights` or `pairs` is empty.

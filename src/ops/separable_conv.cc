@@ -1,0 +1,118 @@
+// A depthwise convolution and the 1x1 convolution behind it, in one pass over lists of pixels: what
+// lies between them stays in the first- or second-level cache. A pixel's bits are those of the two
+// convolutions one after the other.
+//
+// Inputs: x, the depthwise weights and bias, those of the 1x1 convolution. The attributes are the
+// depthwise convolution's.
+#include <algorithm>
+#include <memory>
+
+#include "ops/conv_base.h"
+#include "ops/depthwise.h"
+#include "ops/prefetch.h"
+
+namespace deltacnn {
+namespace {
+
+constexpr int kChunk = 56;  // as in conv.cc
+
+class SeparableConv : public ConvBase {
+ public:
+  SeparableConv(const MakeContext& context, const ConvWindow& window)
+      : ConvBase(context, window, kChunk), depthwise_(context, window, 1) {
+    const std::span<const float> weights = context.in(3).constant->as<float>();
+    const float* bias = context.Has(4) ? context.in(4).constant->as<float>().data() : nullptr;
+    const size_t depth = depthwise_.outputs();
+    pointwise_ = Pack(
+        static_cast<size_t>(out_.channels), depth, kernels_.panel,
+        [&](size_t o, size_t k) { return weights[o * depth + k]; },
+        [&](size_t o) { return bias != nullptr ? bias[o] : 0.0f; });
+    if (context.bfloat16_weights) pointwise_.RoundWeights();
+    for (const ChainStep& step : context.node.inner_chain) {
+      if (inner_steps_.empty() && TakeClamp(step, inner_)) continue;
+      inner_steps_.push_back(MakeEpilogueStep(step));
+    }
+    // Rows a cache line apart from a power of two do not fall into the same sets of a cache.
+    pitch_ = (depth + 15) / 16 * 16 + 16;
+  }
+
+  size_t ScratchBytes() const override {
+    return ConvBase::ScratchBytes() + kChunk * (sizeof(float*) + pitch_ * sizeof(float));
+  }
+
+  void Compute(const Work& work) const override {
+    const Scratch scratch = Divide(work.scratch);
+    float* between = reinterpret_cast<float*>(work.scratch + scratch.bytes);
+    float** rows = reinterpret_cast<float**>(between + kChunk * pitch_);
+    PrefetchWindows(work, in_, map_[0], map_[1]);
+    Runs(work, scratch.runs);
+    size_t count = 0;
+    for (const Span& span : work.spans) count += static_cast<size_t>(span.count);
+    for (size_t i = 0; i < count; ++i) rows[i] = between + i * pitch_;
+    kernels::Epilogue inner = inner_;
+    inner.steps = inner_steps_.data();
+    inner.step_count = inner_steps_.size();
+    inner.targets = rows;
+    depthwise_.Compute({scratch.runs, work.spans.size()}, inner);
+
+    kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
+    const ptrdiff_t run_offset = 0;
+    for (size_t p = 0; p < pointwise_.panels; ++p) {
+      epilogue.width = std::min(kernels_.panel, pointwise_.outputs - p * kernels_.panel);
+      kernels_.gemm({.pixels = rows,
+                     .count = count,
+                     .run_offset = &run_offset,
+                     .runs = 1,
+                     .run_length = pointwise_.depth,
+                     .weights = pointwise_.Panel(p),
+                     .bias = pointwise_.bias.data() + p * kernels_.panel,
+                     .columns = epilogue.width,
+                     .epilogue = &epilogue});
+      epilogue.channel += epilogue.width;
+    }
+    End(work, scratch);
+  }
+
+  int64_t MacsPerPixel() const override {
+    return depthwise_.MacsPerPixel() + static_cast<int64_t>(pointwise_.depth) * out_.channels;
+  }
+  size_t WeightBytes() const override { return depthwise_.WeightBytes() + pointwise_.Bytes(); }
+
+ private:
+  Depthwise depthwise_;
+  kernels::Epilogue inner_;  // the clamp
+  std::vector<kernels::EpilogueStep> inner_steps_;
+  PackedWeights pointwise_;
+  size_t pitch_;  // of the rows between the two, in floats
+};
+
+}  // namespace
+
+Status InferSeparableConv(InferContext& context) {
+  const Shape& in = context.shape(0);
+  const auto window = WindowOf(context.node, in, context.shape(1));
+  if (!window.ok()) return window.error();
+  Shape out = {in[0], context.shape(3)[0]};
+  const auto outputs = window->Outputs(in);
+  out.insert(out.end(), outputs.begin() + (in.size() == 3 ? 1 : 0), outputs.end());
+  context.SetOutput(0, DType::kFloat32, std::move(out));
+  return {};
+}
+
+void LayoutSeparableConv(LayoutContext& context) {
+  const Shape& in = context.shape(0);
+  context.input_axes[0] = SpatialAxes(in.size());
+  context.output_axes[0] = SpatialAxes(in.size());
+  for (size_t i = 1; i < context.node.inputs.size(); ++i) context.input_in_memory[i] = false;
+  const auto window = WindowOf(context.node, in, context.shape(1));
+  context.input_halo[0] = window->HaloOf(in, context.output_shape(0), 1);
+  LayoutChainOperands(context);
+}
+
+Result<KernelPtr> MakeSeparableConv(const MakeContext& context) {
+  const auto window = WindowOf(context.node, context.in(0).shape, context.in(1).shape);
+  if (!window.ok()) return window.error();
+  return KernelPtr(std::make_unique<SeparableConv>(context, *window));
+}
+
+}  // namespace deltacnn
