@@ -14,6 +14,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -233,6 +234,55 @@ class VideoWriter {
  private:
   class Impl;
   explicit VideoWriter(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct RecorderOptions {
+  /// FFmpeg's name of an H.264 encoder. Empty: the first of libx264, libopenh264, h264_v4l2m2m and
+  /// h264_vaapi that opens.
+  std::string encoder = {};
+  double fps = 25;         // nominal rate; time stamps come from the frames
+  int quality = 23;        // 1 (best) to 51, as x264's CRF
+  double keyframe_s = 10;  // longest time from one keyframe to the next
+  int threads = 1;
+};
+
+/// Encodes the frames of a source into an MP4, fragmented as VideoWriter's, and delivers them as a
+/// player of that file sees them: one encode serves the recording and the network, and what the
+/// encoder drops, such as noise, changes nothing.
+class VideoRecorder {
+ public:
+  /// The next frame of the source, as VideoSource::Next(); nothing at the end.
+  using Reader = std::function<Result<std::optional<FrameView>>()>;
+
+  /// Replaces the file at `path` and reads the first frame, which tells the size. kUsage or
+  /// kUnsupported where the encoder cannot be had, kIo where the file cannot be written.
+  static Result<VideoRecorder> Create(const std::string& path, Reader reader,
+                                      const RecorderOptions& options = {});
+
+  VideoRecorder(VideoRecorder&&) noexcept;
+  VideoRecorder& operator=(VideoRecorder&&) noexcept;
+  ~VideoRecorder();  // closes, ignoring errors
+
+  /// The next frame, decoded from what was recorded, valid until the next call; nothing at the end.
+  /// Size, time stamp and discontinuity are those of the source's frame (an odd size is recorded as
+  /// the next even one). Reads as many frames as the encoder needs, one with all but some hardware.
+  /// A discontinuity starts with a keyframe; a new size or colour description ends the encoder and
+  /// opens another, whose pictures follow in the same file.
+  Result<std::optional<FrameView>> Next();
+  /// Writes what the encoder still holds and ends the file. Nothing may be read afterwards.
+  Status Close();
+
+  /// FFmpeg's name of the encoder in use.
+  std::string encoder() const;
+  /// Time of the last frame, without waiting for the source: converting, encoding and writing, and
+  /// decoding.
+  double encode_ms() const;
+  double decode_ms() const;
+
+ private:
+  class Impl;
+  explicit VideoRecorder(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
