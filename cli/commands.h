@@ -56,6 +56,9 @@ struct RunArguments {
   std::string save;   // MP4 file; empty: none
   std::string jsonl;  // file, or "-" for stdout; empty: none
   bool heatmap = false;
+  std::string encode;   // MP4 file for the frames as the network sees them; empty: none
+  std::string encoder;  // empty: the first that opens
+  int encode_crf = 23;
   std::string preset;   // empty: found
   double conf = -1;     // below 0: the preset's
   double iou = -1;      // below 0: the preset's

@@ -116,6 +116,22 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
   command.add_option("--save", arguments.save, "Write the annotated video")->type_name("OUT.mp4");
   command.add_option("--jsonl", arguments.jsonl, "Write one JSON object a frame; - for stdout");
   command.add_flag("--heatmap", arguments.heatmap, "Show in the video where the network worked");
+  CLI::Option* encode =
+      command
+          .add_option("--encode", arguments.encode,
+                      "Record the frames as H.264, and run on what the recording shows")
+          ->type_name("REC.mp4");
+  command
+      .add_option("--encoder", arguments.encoder,
+                  "FFmpeg's name of the encoder (default: libx264, or else what is there)")
+      ->type_name("NAME")
+      ->needs(encode);
+  command
+      .add_option("--encode-crf", arguments.encode_crf,
+                  "Quality of the recording: 1 (best) to 51, as x264's CRF")
+      ->check(CLI::Range(1, 51))
+      ->needs(encode)
+      ->capture_default_str();
   command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
   command.add_option("--conf", arguments.conf, "Lowest score")->check(CLI::Range(0.0, 1.0));
   command.add_option("--iou", arguments.iou, "Overlap above which the worse box goes")

@@ -66,6 +66,8 @@ struct Totals {
   double changed = 0;
   double pending = 0;
   double decode_ms = 0;
+  double encode_ms = 0;
+  double decode_again_ms = 0;
   double feed_ms = 0;
   double step_ms = 0;
   double answer_ms = 0;
@@ -83,10 +85,12 @@ class Runner {
 
   Status OpenSinks();
   Status Loop();
-  Status Close() { return video_ ? video_->Close() : Status(); }
+  Status Close();
   void PrintSummary() const;
 
  private:
+  Status OpenRecorder();
+  Result<std::optional<FrameView>> Next() { return recorder_ ? recorder_->Next() : source_.Next(); }
   /// One frame; false when the reader of the JSON lines has gone.
   Result<bool> Process(const FrameView& frame);
   void Count(const StepReport& report);
@@ -97,13 +101,26 @@ class Runner {
   Pipeline pipeline_;
   std::optional<LineSink> lines_;
   std::optional<AnnotatedVideo> video_;
+  std::optional<VideoRecorder> recorder_;  // reads source_
   Answer answer_;
   Totals totals_;
   bool reader_left_ = false;
   Stopwatch watch_;
 };
 
+Status Runner::OpenRecorder() {
+  auto recorder = VideoRecorder::Create(arguments_.encode, [this] { return source_.Next(); },
+                                        {.encoder = arguments_.encoder,
+                                         .fps = source_.info().fps,
+                                         .quality = arguments_.encode_crf,
+                                         .threads = ThreadCount(arguments_.model)});
+  if (!recorder.ok()) return recorder.error();
+  recorder_ = std::move(*recorder);
+  return {};
+}
+
 Status Runner::OpenSinks() {
+  if (!arguments_.encode.empty()) DELTACNN_RETURN_IF_ERROR(OpenRecorder());
   if (!arguments_.jsonl.empty()) {
     auto sink = LineSink::Open(arguments_.jsonl);
     if (!sink.ok()) return sink.error();
@@ -121,10 +138,16 @@ Status Runner::OpenSinks() {
   return {};
 }
 
+Status Runner::Close() {
+  const Status recorded = recorder_ ? recorder_->Close() : Status();
+  const Status saved = video_ ? video_->Close() : Status();
+  return recorded.ok() ? saved : recorded;
+}
+
 Status Runner::Loop() {
   Progress progress;
   while (totals_.frames != arguments_.frames && !Interrupted()) {
-    const auto frame = source_.Next();
+    const auto frame = Next();
     if (!frame.ok()) return frame.error();
     if (!*frame) break;
     const auto more = Process(**frame);
@@ -175,6 +198,10 @@ void Runner::Count(const StepReport& report) {
   totals_.changed += report.input_changed;
   totals_.pending += report.pending;
   totals_.decode_ms += source_.stats().decode_ms;
+  if (recorder_) {
+    totals_.encode_ms += recorder_->encode_ms();
+    totals_.decode_again_ms += recorder_->decode_ms();
+  }
   totals_.feed_ms += pipeline_.feed_ms();
   totals_.step_ms += pipeline_.step_ms();
   totals_.answer_ms += pipeline_.answer_ms();
@@ -192,6 +219,11 @@ void Runner::PrintSummary() const {
       "a frame: decode {:.3f} ms, preprocess {:.3f} ms, network {:.3f} ms, answers {:.3f} ms\n",
       totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms), totals_.Mean(totals_.step_ms),
       totals_.Mean(totals_.answer_ms));
+  if (recorder_) {
+    fmt::print(stderr, "recording in {}, by {}: encode {:.3f} ms, decode {:.3f} ms a frame\n",
+               arguments_.encode, recorder_->encoder(), totals_.Mean(totals_.encode_ms),
+               totals_.Mean(totals_.decode_again_ms));
+  }
   if (arguments_.budget > 0) {
     fmt::print(stderr, "budget {:g} ms: {} of the input waited, on average\n", arguments_.budget,
                FormatShare(totals_.Mean(totals_.pending)));
@@ -207,9 +239,14 @@ void Runner::PrintSummary() const {
 
 Status CheckArguments(const RunArguments& arguments) {
   std::error_code error;
-  for (const std::string& output : {arguments.save, arguments.jsonl}) {
+  for (const std::string& output : {arguments.save, arguments.jsonl, arguments.encode}) {
     if (!output.empty() && std::filesystem::equivalent(output, arguments.video.path, error))
       return Error{ErrorCode::kUsage, output + ": is the input; name another file to write"};
+  }
+  if (!arguments.encode.empty() &&
+      (arguments.encode == arguments.save || arguments.encode == arguments.jsonl)) {
+    return Error{ErrorCode::kUsage,
+                 "--encode " + arguments.encode + ": is named twice; give each output a file"};
   }
   if (arguments.heatmap && arguments.save.empty())
     return Error{ErrorCode::kUsage, "--heatmap draws into a video; give --save OUT.mp4 too"};
