@@ -81,6 +81,7 @@ class VideoRecorder::Impl {
   };
 
   std::string place() const { return "cannot record " + DisplayName(path_); }
+  Status Read();
   Status Open(const FrameView& frame);
   Status OpenDecoder();
   bool Fits(const FrameView& frame) const;
@@ -99,6 +100,7 @@ class VideoRecorder::Impl {
   TickCounter ticks_;
   std::deque<Sent> sent_;             // the oldest first
   std::optional<FrameView> pending_;  // read, not yet encoded
+  std::optional<Error> lost_;         // the source; told when all before it is delivered
   int width_ = 0;                     // of the frames in the encoder
   int height_ = 0;
   bool discontinuity_ = true;
@@ -107,18 +109,22 @@ class VideoRecorder::Impl {
 
 Status VideoRecorder::Impl::Start() {
   if (!options_.encoder.empty()) DELTACNN_RETURN_IF_ERROR(CheckEncoder(options_.encoder, place()));
-  auto frame = reader_();
-  if (!frame.ok()) return frame.error();
-  if (!*frame) return Error{ErrorCode::kIo, place() + ": the source has no frame"};
-  pending_ = **frame;
+  DELTACNN_RETURN_IF_ERROR(Read());
+  if (!pending_) return Error{ErrorCode::kIo, place() + ": the source has no frame"};
   DELTACNN_RETURN_IF_ERROR(Open(*pending_));
   return file_.Open(encoder_->codec());
+}
+
+Status VideoRecorder::Impl::Read() {
+  auto frame = reader_();
+  if (!frame.ok()) return frame.error();
+  pending_ = *frame;
+  return pending_ ? pending_->Check() : Status();
 }
 
 Status VideoRecorder::Impl::Open(const FrameView& frame) {
   static const std::array<std::string, 4> kEncoders = {"libx264", "libopenh264", "h264_v4l2m2m",
                                                        "h264_vaapi"};
-  DELTACNN_RETURN_IF_ERROR(frame.Check());
   const bool rgb = LayoutOf(frame.format).rgb;
   auto encoder =
       Encoder::Open(options_.encoder.empty() ? std::span<const std::string>(kEncoders)
@@ -185,6 +191,7 @@ Result<std::optional<FrameView>> VideoRecorder::Impl::Next() {
       return Frame(*view);
     }
     if (code == AVERROR_EOF) {
+      if (lost_) return *lost_;
       if (!pending_) return Frame();
       DELTACNN_RETURN_IF_ERROR(Open(*pending_));
     } else if (code != AVERROR(EAGAIN)) {
@@ -207,9 +214,10 @@ Result<std::optional<FrameView>> VideoRecorder::Impl::Next() {
     if (code != AVERROR(EAGAIN)) return file_.Fail("encode a frame of", code);
 
     if (!pending_) {
-      auto frame = reader_();
-      if (!frame.ok()) return frame.error();
-      pending_ = *frame;
+      if (const Status read = Read(); !read.ok()) {
+        lost_ = read.error();
+        pending_.reset();
+      }
     }
     if (!pending_ || !Fits(*pending_)) {
       encoder_->Drain();
@@ -221,7 +229,6 @@ Result<std::optional<FrameView>> VideoRecorder::Impl::Next() {
 
 Status VideoRecorder::Impl::Encode(const FrameView& frame) {
   const Timer timer(encode_ms);
-  DELTACNN_RETURN_IF_ERROR(frame.Check());
   if (sent_.size() == kMostHeld) {
     return Error{ErrorCode::kIo, place() + ": " + std::to_string(kMostHeld) +
                                      " frames went into encoder " + encoder() +

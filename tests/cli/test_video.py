@@ -85,6 +85,62 @@ def test_run_draws_on_the_picture(image_filter: Path, clip: Path, tmp_path: Path
     assert error < 6
 
 
+@pytest.fixture(scope="session")
+def can_encode(made: Path, image_filter: Path, clip: Path) -> None:
+    """Skips where FFmpeg has no H.264 encoder that works."""
+    options = ["--shape", "x=1x3x48x64", "--frames", 1]
+    outcome = call("run", image_filter, clip, *options, "--encode", made / "probe.mp4")
+    if outcome.code == 2:
+        pytest.skip(outcome.err)
+
+
+@pytest.mark.usefixtures("can_encode")
+def test_run_records_what_it_sees(detector: Path, noisy_clip: Path, tmp_path: Path) -> None:
+    """The recording, played, gives the same answers; its noise is gone."""
+    recording = tmp_path / "rec.mp4"
+    options = ["--jsonl", "-", "--tolerance", 1]
+    outcome = call("run", detector, noisy_clip, *options, "--encode", recording).good()
+    assert "recording in" in outcome.err
+    frames = answers(outcome.out)
+    assert support.frame_count(recording) == len(frames) == 12
+    played = answers(call("run", detector, recording, *options).good().out)
+    assert played == frames
+    noisy = answers(call("run", detector, noisy_clip, *options).good().out)
+    changed = [sum(frame["work"]["changed"] for frame in run) for run in (frames, noisy)]
+    assert changed[0] < changed[1]
+    small = tmp_path / "small.mp4"
+    call("run", detector, noisy_clip, "--encode", small, "--encode-crf", 45).good()
+    assert small.stat().st_size < recording.stat().st_size
+
+
+@pytest.mark.usefixtures("can_encode")
+def test_recordings_take_images_and_new_sizes(detector: Path, clip: Path, tmp_path: Path) -> None:
+    """Odd sizes too; boxes lie in the picture as it came."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    support.ffmpeg("-i", clip, "-frames:v", "3", folder / "a%02d.png")
+    support.ffmpeg("-i", clip, "-vf", "scale=75:51", "-frames:v", "3", folder / "b%02d.png")
+    recording = tmp_path / "rec.mp4"
+    out = call("run", detector, folder, "--encode", recording, "--jsonl", "-").good().out
+    frames = answers(out)
+    assert [frame["work"]["dense"] for frame in frames] == [True, False, False] * 2
+    for item in frames[5]["objects"]:
+        assert item["xyxy"][2] <= 75
+        assert item["xyxy"][3] <= 51
+    assert support.frame_count(recording) == 6
+    out = call("run", detector, recording, "--jsonl", "-").good().out
+    assert [frame["work"]["dense"] for frame in answers(out)] == [True, False, False] * 2
+
+
+@pytest.mark.usefixtures("can_encode")
+def test_recordings_stop_with_the_run(detector: Path, clip: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "rec.mp4"
+    call("run", detector, clip, "--encode", recording, "--frames", 7).good()
+    assert support.frame_count(recording) >= 7  # an encoder that holds frames back reads ahead
+    nowhere = tmp_path / "missing" / "rec.mp4"
+    assert str(nowhere) in call("run", detector, clip, "--encode", nowhere).error_line(1)
+
+
 def test_run_without_a_sink_measures(image_filter: Path, clip: Path) -> None:
     outcome = call("run", image_filter, clip, "--shape", "x=1x3x48x64", "--frames", 5).good()
     assert outcome.out == ""
