@@ -1,5 +1,5 @@
 // Video in and out: sources, change detection against the picture held, preprocessing of what
-// changed, a writer.
+// changed, a writer, a recorder.
 //
 //   auto source = VideoSource::Open("clip.mp4", {});
 //   ChangeDetector changes;

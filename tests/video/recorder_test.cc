@@ -244,6 +244,7 @@ TEST(VideoRecorder, TakesEverySizeAndFormat) {
 TEST(VideoRecorder, KeepsTheColourDescription) {
   DELTACNN_NEEDS_ENCODER();
   const TempDir dir;
+  const Picture original = Scene(1, 0);
   for (const ColorMatrix matrix :
        {ColorMatrix::kBt601, ColorMatrix::kBt709, ColorMatrix::kBt2020}) {
     for (const ColorRange range : {ColorRange::kLimited, ColorRange::kFull}) {
@@ -257,6 +258,10 @@ TEST(VideoRecorder, KeepsTheColourDescription) {
         ASSERT_EQ(frames.size(), 2);
         EXPECT_EQ(frames[1].view.matrix, matrix);
         EXPECT_EQ(frames[1].view.range, range);
+        double sum = 0;
+        for (int i = 0; i < kWidth * kHeight; ++i)
+          sum += std::abs(frames[1].samples[i] - original.view().planes[0][i]);
+        EXPECT_LT(sum / (kWidth * kHeight), 2);
       }
     }
   }
