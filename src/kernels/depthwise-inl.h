@@ -6,7 +6,6 @@
 #define DELTACNN_KERNELS_DEPTHWISE_INL_H_
 #endif
 
-#include <limits>
 #include <type_traits>
 
 #include "kernels/epilogue-inl.h"
@@ -144,7 +143,7 @@ class RepeatedOrder {
 
 /// Adjacent outputs: where their windows start, where they go, and what is done before.
 struct DepthwiseRun {
-  V low, high;
+  Rectify<F32> rectify;
   const float* in = nullptr;
   float* out = nullptr;
   ptrdiff_t out_step = 0;
@@ -175,18 +174,20 @@ HWY_INLINE void DepthwiseVector(const DepthwiseArgs& args, const Order& order,
     HWY_UNROLL(4)
     for (size_t i = 0; i < kPixels; ++i) sum[i] = hn::Zero(kF32);
     taps.Add(args, in, inputs, lanes, sum);
+    // The bias comes last, as in the GEMM.
+    HWY_UNROLL(4)
+    for (size_t i = 0; i < kPixels; ++i) sum[i] = hn::Add(sum[i], bias);
+    run.rectify.Apply(sum);
     HWY_UNROLL(4)
     for (size_t i = 0; i < kPixels; ++i, in += args.step, out += run.out_step) {
       __builtin_prefetch(in + newest);
       __builtin_prefetch(out + ahead * run.out_step, 1);
-      // The bias comes last, as in the GEMM.
-      const V result = AtMost(AtLeast(hn::Add(sum[i], bias), run.low), run.high);
       if (changed != nullptr) {
         uint8_t& flag = *changed++;
-        if (SameBits(kF32, lanes.Keep(result), lanes.Load(out))) continue;
+        if (SameBits(kF32, lanes.Keep(sum[i]), lanes.Load(out))) continue;
         flag = 1;
       }
-      lanes.Store(result, out);
+      lanes.Store(sum[i], out);
     }
   };
   size_t left = end - first;
@@ -235,17 +236,14 @@ DepthwiseFunction<Order> ChooseDepthwise(const DepthwiseArgs& args) {
 
 template <class Order>
 void DepthwiseRuns(const DepthwiseArgs& args, const Order& order) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const DepthwiseFunction<Order> compute = ChooseDepthwise<Order>(args);
   const Epilogue* epilogue = args.epilogue;
-  const bool clamp = epilogue != nullptr && epilogue->clamp;
   // Pointwise steps work on a tile that stays in the first-level cache.
   const bool tiled = epilogue != nullptr && epilogue->step_count > 0;
   HWY_ALIGN float tile[kDepthwiseRows * kDepthwiseWidth];
   const size_t pitch = (args.channels + kLanes - 1) / kLanes * kLanes;
   const size_t most = tiled ? kDepthwiseWidth / pitch * kDepthwiseRows : SIZE_MAX;
-  DepthwiseRun run{.low = hn::Set(kF32, clamp ? epilogue->low : -kInfinity),
-                   .high = hn::Set(kF32, clamp ? epilogue->high : kInfinity)};
+  DepthwiseRun run{.rectify = Rectify<F32>(epilogue)};
   size_t done = 0;    // pixels
   size_t filled = 0;  // pixels of the tile, the last ones done
   const auto finish = [&]() HWY_ATTR {

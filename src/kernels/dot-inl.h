@@ -77,8 +77,10 @@ void DotColumns(const DotArgs& args) {
       }
     };
     if (epilogue.addend != nullptr && epilogue.add_first) add();
-    if (epilogue.clamp)
+    if (epilogue.rectifier == Epilogue::Rectifier::kClip)
       ApplyUnary(Unary::kClip, epilogue.low, epilogue.high, tile, rows * kColumns);
+    if (epilogue.rectifier == Epilogue::Rectifier::kLeaky)
+      ApplyUnary(Unary::kLeakyRelu, epilogue.slope, 0, tile, rows * kColumns);
     if (epilogue.addend != nullptr && !epilogue.add_first) add();
     FinishTile(epilogue, tile, kColumns, first, rows);
     first += rows;

@@ -14,6 +14,48 @@
 HWY_BEFORE_NAMESPACE();
 namespace deltacnn::kernels::HWY_NAMESPACE {
 
+/// What an epilogue does first of all, to vectors of type `D` in registers.
+template <class D>
+class Rectify {
+ public:
+  HWY_INLINE explicit Rectify(const Epilogue* epilogue) {
+    if (epilogue == nullptr) return;
+    kind_ = epilogue->rectifier;
+    low_ = hn::Set(D(), epilogue->low);
+    high_ = hn::Set(D(), epilogue->high);
+    slope_ = hn::Set(D(), epilogue->slope);
+  }
+
+  template <size_t kRows, size_t kCount>
+  HWY_INLINE void Apply(hn::Vec<D> (&x)[kRows][kCount]) const {
+    if (kind_ == Epilogue::Rectifier::kClip) {
+      HWY_UNROLL(16)
+      for (size_t i = 0; i < kRows; ++i)
+        for (size_t v = 0; v < kCount; ++v) x[i][v] = AtMost(AtLeast(x[i][v], low_), high_);
+    } else if (kind_ == Epilogue::Rectifier::kLeaky) {
+      HWY_UNROLL(16)
+      for (size_t i = 0; i < kRows; ++i)
+        for (size_t v = 0; v < kCount; ++v) x[i][v] = Leaky(x[i][v], slope_);
+    }
+  }
+  template <size_t kCount>
+  HWY_INLINE void Apply(hn::Vec<D> (&x)[kCount]) const {
+    if (kind_ == Epilogue::Rectifier::kClip) {
+      HWY_UNROLL(16)
+      for (size_t i = 0; i < kCount; ++i) x[i] = AtMost(AtLeast(x[i], low_), high_);
+    } else if (kind_ == Epilogue::Rectifier::kLeaky) {
+      HWY_UNROLL(16)
+      for (size_t i = 0; i < kCount; ++i) x[i] = Leaky(x[i], slope_);
+    }
+  }
+
+ private:
+  Epilogue::Rectifier kind_ = Epilogue::Rectifier::kNone;
+  hn::Vec<D> low_ = hn::Zero(D());
+  hn::Vec<D> high_ = hn::Zero(D());
+  hn::Vec<D> slope_ = hn::Zero(D());
+};
+
 HWY_INLINE void ApplyOperand(const EpilogueStep& step, size_t channel, float* x, size_t pitch,
                              size_t width, size_t first, size_t rows) {
   for (size_t i = 0; i < rows; ++i) {
@@ -26,27 +68,36 @@ HWY_INLINE void ApplyOperand(const EpilogueStep& step, size_t channel, float* x,
   }
 }
 
+/// Asks for the epilogue's channels of `rows` pixels. Always inlined: GCC drops calls of functions
+/// that do nothing but prefetch.
+template <int kWrite, class Pointer>
+HWY_INLINE void PrefetchRows(const Epilogue& epilogue, const Pointer* pixels, size_t rows) {
+  constexpr size_t kLine = 64 / sizeof(float);
+  for (size_t i = 0; i < rows; ++i)
+    for (size_t c = 0; c < epilogue.width; c += kLine)
+      __builtin_prefetch(pixels[i] + epilogue.channel + c, kWrite);
+}
+
 /// Asks for the memory that FinishTile will touch, early enough that it is there by then: pixels
 /// lie too far apart for the hardware to guess the next one.
 HWY_INLINE void PrefetchTile(const Epilogue& epilogue, size_t first, size_t rows) {
-  constexpr size_t kLine = 64 / sizeof(float);
-  const auto prefetch = [&](const float* const* pixels) {
-    for (size_t i = first; i < first + rows; ++i)
-      for (size_t c = 0; c < epilogue.width; c += kLine)
-        __builtin_prefetch(pixels[i] + epilogue.channel + c);
-  };
-  for (size_t i = first; i < first + rows; ++i)
-    for (size_t c = 0; c < epilogue.width; c += kLine)
-      __builtin_prefetch(epilogue.targets[i] + epilogue.channel + c, 1);
-  if (epilogue.addend != nullptr) prefetch(epilogue.addend);
+  float* const* targets = epilogue.targets + first;
+  // Stores that follow each other without a gap need no help.
+  const bool stream =
+      epilogue.changed == nullptr &&
+      targets[rows - 1] - targets[0] == static_cast<ptrdiff_t>((rows - 1) * epilogue.width);
+  if (!stream) PrefetchRows<1>(epilogue, targets, rows);
+  if (epilogue.addend != nullptr) PrefetchRows<0>(epilogue, epilogue.addend + first, rows);
   for (size_t s = 0; s < epilogue.step_count; ++s) {
     const EpilogueStep& step = epilogue.steps[s];
-    if (step.kind == EpilogueStep::Kind::kOperand && !step.single) prefetch(step.operand);
+    if (step.kind == EpilogueStep::Kind::kOperand && !step.single)
+      PrefetchRows<0>(epilogue, step.operand + first, rows);
   }
 }
 
 /// Finishes the tile `x`: `rows` pixels from number `first` on, `pitch` floats each, of which the
-/// first epilogue.width are wanted. Clamp and addend have been applied.
+/// first epilogue.width are wanted. They have been rectified and
+/// the addend been added.
 HWY_INLINE void FinishTile(const Epilogue& epilogue, float* x, size_t pitch, size_t first,
                            size_t rows) {
   for (size_t s = 0; s < epilogue.step_count; ++s) {

@@ -60,6 +60,7 @@ HWY_INLINE hn::Vec<D> LoadFirst(D d, const float* from, size_t begin, size_t end
 /// Reads the rows of a panel of floats, from the first on.
 template <class C>
 struct FloatRows {
+  static constexpr bool kFewVariants = false;
   const float* at;
 
   HWY_INLINE explicit FloatRows(const PanelWeights& weights) : at(weights.floats) {}
@@ -73,6 +74,7 @@ struct FloatRows {
 /// The same of pairs of bfloat16, which are the upper halves of floats.
 template <class C>
 struct PairedRows {
+  static constexpr bool kFewVariants = true;  // they wait for memory
   const uint32_t* at;
 
   HWY_INLINE explicit PairedRows(const PanelWeights& weights) : at(weights.pairs) {}
@@ -87,10 +89,139 @@ struct PairedRows {
   }
 };
 
+/// The inputs of `kRows` pixels anywhere.
+template <size_t kRows>
+struct ScatteredPixels {
+  const float* at[kRows];
+
+  HWY_INLINE ScatteredPixels(const GemmArgs& args, size_t first, ptrdiff_t offset) {
+    for (size_t i = 0; i < kRows; ++i) at[i] = args.pixels[first + i] + offset;
+  }
+  HWY_INLINE float Get(size_t i, size_t k) const { return at[i][k]; }
+};
+
+/// Those of pixels at equal distances: a pointer to every third one and the distance address all of
+/// them with few registers.
+template <size_t kRows>
+struct SteppedPixels {
+  static constexpr size_t kPointers = (kRows + 2) / 3;
+  const float* at[kPointers];
+  ptrdiff_t step;
+
+  HWY_INLINE SteppedPixels(const GemmArgs& args, size_t first, ptrdiff_t offset)
+      : step(args.pixel_step) {
+    at[0] = args.pixels[0] + static_cast<ptrdiff_t>(first) * step + offset;
+    for (size_t i = 1; i < kPointers; ++i) at[i] = at[i - 1] + 3 * step;
+  }
+  HWY_INLINE float Get(size_t i, size_t k) const {
+    return at[i / 3][static_cast<ptrdiff_t>(i % 3) * step + static_cast<ptrdiff_t>(k)];
+  }
+};
+
+/// sum[i] += the products of elements [begin, end) of input i with the next rows of weights.
+template <class C, class Rows, size_t kRows, class Inputs>
+HWY_INLINE void AddProducts(const Inputs& in, size_t begin, size_t end, Rows& weights,
+                            hn::Vec<typename C::Tag> (&sum)[kRows][C::kCount]) {
+  const typename C::Tag d;
+  HWY_UNROLL(4)
+  for (size_t k = begin; k < end; ++k) {
+    hn::Vec<typename C::Tag> weight[C::kCount];
+    weights.Next(weight);
+    HWY_UNROLL(16)
+    for (size_t i = 0; i < kRows; ++i) {
+      const auto x = hn::Set(d, in.Get(i, k));
+      for (size_t v = 0; v < C::kCount; ++v) sum[i][v] = hn::MulAdd(x, weight[v], sum[i][v]);
+    }
+  }
+}
+
+/// The sums of any runs. `out` (kRows rows of `pitch` floats) holds totals in between.
+template <template <size_t> class Inputs>
+struct AnyRuns {
+  template <class C, class Rows, size_t kRows>
+  static HWY_INLINE void Sum(const GemmArgs& args, size_t first, float* out, size_t pitch,
+                             hn::Vec<typename C::Tag> (&sum)[kRows][C::kCount]) {
+    const typename C::Tag d;
+    constexpr size_t kWide = hn::MaxLanes(d);
+    constexpr size_t kVectors = C::kCount;
+    Rows weights(args.weights);
+    size_t summed = 0;
+    bool totals = false;  // `out` holds the sums so far
+    const auto add_total = [&]() HWY_ATTR {
+      HWY_UNROLL(16)
+      for (size_t i = 0; i < kRows; ++i) {
+        for (size_t v = 0; v < kVectors; ++v)
+          sum[i][v] = hn::Add(hn::LoadU(d, out + i * pitch + v * kWide), sum[i][v]);
+      }
+    };
+    // Of equal length, nearly. Most runs are one: no time for divisions then.
+    const size_t pieces =
+        args.run_length <= kSummed ? 1 : (args.run_length + kSummed - 1) / kSummed;
+    for (size_t r = 0; r < args.runs; ++r) {
+      size_t begin = 0;
+      for (size_t piece = 0; piece < pieces; ++piece) {
+        const size_t end = pieces == 1 ? args.run_length : args.run_length * (piece + 1) / pieces;
+        if (summed + (end - begin) > kSummed) {
+          if (totals) add_total();
+          totals = true;
+          summed = 0;
+          HWY_UNROLL(16)
+          for (size_t i = 0; i < kRows; ++i) {
+            for (size_t v = 0; v < kVectors; ++v) {
+              hn::StoreU(sum[i][v], d, out + i * pitch + v * kWide);
+              sum[i][v] = hn::Zero(d);
+            }
+          }
+        }
+        summed += end - begin;
+        const Inputs<kRows> in(args, first, args.run_offset[r]);
+        AddProducts<C>(in, begin, end, weights, sum);
+        begin = end;
+      }
+    }
+    if (totals) add_total();
+  }
+};
+
+/// The sums of one run of at most kSummed elements, as most 1x1 convolutions have it.
+template <template <size_t> class Inputs>
+struct OneRun {
+  template <class C, class Rows, size_t kRows>
+  static HWY_INLINE void Sum(const GemmArgs& args, size_t first, float* /*out*/, size_t /*pitch*/,
+                             hn::Vec<typename C::Tag> (&sum)[kRows][C::kCount]) {
+    Rows weights(args.weights);
+    const Inputs<kRows> in(args, first, args.run_offset[0]);
+    AddProducts<C>(in, 0, args.run_length, weights, sum);
+  }
+};
+
+/// Stores the sums where the epilogue wants them. `last` moves the lanes of the last vector.
+template <class C, size_t kRows, class Lanes>
+HWY_INLINE void StoreTargets(const Epilogue& epilogue, size_t first, const Lanes& last,
+                             const hn::Vec<typename C::Tag> (&sum)[kRows][C::kCount]) {
+  const typename C::Tag d;
+  constexpr size_t kWide = hn::MaxLanes(d);
+  constexpr size_t kLast = C::kCount - 1;
+  const WholeLanes<typename C::Tag> whole;
+  HWY_UNROLL(16)
+  for (size_t i = 0; i < kRows; ++i) {
+    float* target = epilogue.targets[first + i] + epilogue.channel;
+    if (epilogue.changed != nullptr) {
+      bool same = SameBits(d, last.Keep(sum[i][kLast]), last.Load(target + kLast * kWide));
+      for (size_t v = 0; v < kLast; ++v)
+        same = same && SameBits(d, sum[i][v], whole.Load(target + v * kWide));
+      if (same) continue;  // no store: an unchanged pixel costs no memory writes
+      epilogue.changed[first + i] = 1;
+    }
+    for (size_t v = 0; v < kLast; ++v) whole.Store(sum[i][v], target + v * kWide);
+    last.Store(sum[i][kLast], target + kLast * kWide);
+  }
+}
+
 /// `kRows` pixels, all accumulators in registers. Row i of the results goes to out + i * pitch or,
-/// if `kDirect`, to the epilogue's targets; then there are no steps and all columns are wanted.
-template <class C, class Rows, size_t kRows, bool kDirect>
-void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
+/// if `direct`, to the epilogue's targets; then it has no steps.
+template <class C, class Rows, size_t kRows, class Sums>
+void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch, bool direct) {
   const typename C::Tag d;
   constexpr size_t kWide = hn::MaxLanes(d);
   constexpr size_t kVectors = C::kCount;
@@ -99,55 +230,7 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
   for (size_t i = 0; i < kRows; ++i) {
     for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(d);
   }
-  Rows weights(args.weights);
-  size_t summed = 0;
-  bool totals = false;  // `out` holds the sums so far
-  const auto add_total = [&]() HWY_ATTR {
-    HWY_UNROLL(16)
-    for (size_t i = 0; i < kRows; ++i) {
-      for (size_t v = 0; v < kVectors; ++v)
-        sum[i][v] = hn::Add(hn::LoadU(d, out + i * pitch + v * kWide), sum[i][v]);
-    }
-  };
-  const auto store = [&]() HWY_ATTR {
-    HWY_UNROLL(16)
-    for (size_t i = 0; i < kRows; ++i) {
-      for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, out + i * pitch + v * kWide);
-    }
-  };
-  // Of equal length, nearly. Most runs are one: no time for divisions then.
-  const size_t pieces = args.run_length <= kSummed ? 1 : (args.run_length + kSummed - 1) / kSummed;
-  for (size_t r = 0; r < args.runs; ++r) {
-    size_t begin = 0;
-    for (size_t piece = 0; piece < pieces; ++piece) {
-      const size_t end = pieces == 1 ? args.run_length : args.run_length * (piece + 1) / pieces;
-      if (summed + (end - begin) > kSummed) {
-        if (totals) add_total();
-        store();
-        totals = true;
-        summed = 0;
-        HWY_UNROLL(16)
-        for (size_t i = 0; i < kRows; ++i) {
-          for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(d);
-        }
-      }
-      summed += end - begin;
-      const float* in[kRows];
-      for (size_t i = 0; i < kRows; ++i) in[i] = args.pixels[first + i] + args.run_offset[r];
-      HWY_UNROLL(4)
-      for (size_t k = begin; k < end; ++k) {
-        hn::Vec<typename C::Tag> weight[kVectors];
-        weights.Next(weight);
-        HWY_UNROLL(16)
-        for (size_t i = 0; i < kRows; ++i) {
-          const auto x = hn::Set(d, in[i][k]);
-          for (size_t v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(x, weight[v], sum[i][v]);
-        }
-      }
-      begin = end;
-    }
-  }
-  if (totals) add_total();
+  Sums::template Sum<C, Rows>(args, first, out, pitch, sum);
   // The bias comes last: a large one would cost every partial sum its low bits.
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
@@ -165,52 +248,52 @@ void GemmRows(const GemmArgs& args, size_t first, float* out, size_t pitch) {
       }
     };
     if (epilogue.addend != nullptr && epilogue.add_first) add();
-    if (epilogue.clamp) {
-      const auto low = hn::Set(d, epilogue.low);
-      const auto high = hn::Set(d, epilogue.high);
-      HWY_UNROLL(16)
-      for (size_t i = 0; i < kRows; ++i) {
-        for (size_t v = 0; v < kVectors; ++v) sum[i][v] = AtMost(AtLeast(sum[i][v], low), high);
-      }
-    }
+    Rectify<typename C::Tag>(&epilogue).Apply(sum);
     if (epilogue.addend != nullptr && !epilogue.add_first) add();
-  }
-  if constexpr (!kDirect) {
-    store();
-  } else {
-    const Epilogue& epilogue = *args.epilogue;
-    const bool compare = epilogue.changed != nullptr;
-    HWY_UNROLL(16)
-    for (size_t i = 0; i < kRows; ++i) {
-      float* target = epilogue.targets[first + i] + epilogue.channel;
-      if (compare) {
-        bool same = true;
-        for (size_t v = 0; v < kVectors; ++v)
-          same = same && SameBits(d, sum[i][v], hn::LoadU(d, target + v * kWide));
-        if (same) continue;  // no store: an unchanged pixel costs no memory writes
-        epilogue.changed[first + i] = 1;
-      }
-      for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, target + v * kWide);
+    if (direct) {
+      const size_t rest = epilogue.width - (kVectors - 1) * kWide;
+      if (rest == kWide)
+        return StoreTargets<C>(epilogue, first, WholeLanes<typename C::Tag>(), sum);
+      return StoreTargets<C>(epilogue, first, PartialLanes<typename C::Tag>(rest), sum);
     }
+  }
+  HWY_UNROLL(16)
+  for (size_t i = 0; i < kRows; ++i) {
+    for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, out + i * pitch + v * kWide);
   }
 }
 
-using GemmRowsFunction = void (*)(const GemmArgs& args, size_t first, float* out, size_t pitch);
+using GemmRowsFunction = void (*)(const GemmArgs& args, size_t first, float* out, size_t pitch,
+                                  bool direct);
+using GemmRowsFunctions = std::array<GemmRowsFunction, kMaxRows>;
 
-template <class C, class Rows, bool kDirect, size_t... kRowsMinusOne>
-constexpr std::array<GemmRowsFunction, kMaxRows> MakeGemmRows(
-    std::index_sequence<kRowsMinusOne...>) {
-  return {GemmRows<C, Rows, kRowsMinusOne + 1, kDirect>...};
+template <class C, class Rows, class Sums, size_t... kRowsMinusOne>
+constexpr GemmRowsFunctions MakeGemmRows(std::index_sequence<kRowsMinusOne...>) {
+  return {GemmRows<C, Rows, kRowsMinusOne + 1, Sums>...};
 }
 
 /// Element i handles i + 1 pixels.
-template <class C, class Rows, bool kDirect>
-inline constexpr std::array<GemmRowsFunction, kMaxRows> kGemmRows =
-    MakeGemmRows<C, Rows, kDirect>(std::make_index_sequence<kMaxRows>());
+template <class C, class Rows, class Sums>
+inline constexpr GemmRowsFunctions kGemmRows =
+    MakeGemmRows<C, Rows, Sums>(std::make_index_sequence<kMaxRows>());
+
+template <class C, class Rows>
+const GemmRowsFunctions& ChooseGemmRows(const GemmArgs& args) {
+  if constexpr (Rows::kFewVariants) return kGemmRows<C, Rows, AnyRuns<ScatteredPixels>>;
+  const bool one = args.runs == 1 && args.run_length <= kSummed;
+  if (args.pixel_step == 0) {
+    return one ? kGemmRows<C, Rows, OneRun<ScatteredPixels>>
+               : kGemmRows<C, Rows, AnyRuns<ScatteredPixels>>;
+  }
+  return one ? kGemmRows<C, Rows, OneRun<SteppedPixels>>
+             : kGemmRows<C, Rows, AnyRuns<SteppedPixels>>;
+}
 
 template <class C, class Rows>
 void GemmColumns(const GemmArgs& args) {
   const Epilogue* epilogue = args.epilogue;
+  const bool direct = epilogue != nullptr && epilogue->step_count == 0;
+  const GemmRowsFunctions& compute = ChooseGemmRows<C, Rows>(args);
   HWY_ALIGN float tile[kMaxRows * C::kWidth];
   // Groups of nearly equal size: 15 pixels run faster as 8 + 7 than as 14 + 1.
   const size_t groups = (args.count + kMaxRows - 1) / kMaxRows;
@@ -220,16 +303,11 @@ void GemmColumns(const GemmArgs& args) {
   for (size_t group = 0; group < groups; ++group) {
     const size_t rows = least + (group < larger ? 1 : 0);
     if (epilogue == nullptr) {
-      kGemmRows<C, Rows, false>[rows - 1](args, first, args.out + first * args.out_pitch,
-                                          args.out_pitch);
+      compute[rows - 1](args, first, args.out + first * args.out_pitch, args.out_pitch, false);
     } else {
       PrefetchTile(*epilogue, first, rows);
-      if (epilogue->step_count == 0 && epilogue->width == C::kWidth) {
-        kGemmRows<C, Rows, true>[rows - 1](args, first, tile, C::kWidth);
-      } else {
-        kGemmRows<C, Rows, false>[rows - 1](args, first, tile, C::kWidth);
-        FinishTile(*epilogue, tile, C::kWidth, first, rows);
-      }
+      compute[rows - 1](args, first, tile, C::kWidth, direct);
+      if (!direct) FinishTile(*epilogue, tile, C::kWidth, first, rows);
     }
     first += rows;
   }

@@ -78,10 +78,14 @@ struct EpilogueStep {
 
 /// What a GEMM or a depthwise convolution does with its results while they are in cache.
 struct Epilogue {
-  bool clamp = false;  // first of all, results are clipped to [low, high]; NaN stays NaN
+  // First of all, results are rectified: clipped to [low, high], or x < 0 ? slope * x : x. NaN
+  // stays NaN.
+  enum class Rectifier : uint8_t { kNone, kClip, kLeaky };
+  Rectifier rectifier = Rectifier::kNone;
   float low = 0, high = 0;
-  // Unless null: channel 0 of what is added before (`add_first`) or right after the clamp, by
-  // pixel. The GEMM and Winograd's outputs take it, the depthwise convolution does not.
+  float slope = 0;
+  // Unless null: channel 0 of what is added before (`add_first`) or right after that, by pixel. The
+  // GEMM and Winograd's outputs take it, the depthwise convolution does not.
   const float* const* addend = nullptr;
   bool add_first = false;
   const EpilogueStep* steps = nullptr;
@@ -112,6 +116,8 @@ struct PanelWeights {
 struct GemmArgs {
   const float* const* pixels;
   size_t count;
+  // Unless 0: pixels[i] is pixels[0] + i * pixel_step.
+  ptrdiff_t pixel_step = 0;
   const ptrdiff_t* run_offset;  // in floats
   size_t runs;
   size_t run_length;

@@ -44,9 +44,11 @@ HWY_INLINE V Sign(V x) {
 
 HWY_INLINE V Clip(V x, V a, V b) { return AtMost(AtLeast(x, a), b); }
 
-HWY_INLINE V LeakyRelu(V x, V a, V /*b*/) {
-  return hn::IfThenElse(hn::Lt(x, hn::Zero(kF32)), hn::Mul(a, x), x);
+template <class Vec>
+HWY_INLINE Vec Leaky(Vec x, Vec slope) {
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(hn::DFromV<Vec>())), hn::Mul(slope, x), x);
 }
+HWY_INLINE V LeakyRelu(V x, V a, V /*b*/) { return Leaky(x, a); }
 
 HWY_INLINE V Elu(V x, V a, V /*b*/) {
   return hn::IfThenElse(hn::Lt(x, hn::Zero(kF32)), hn::Mul(a, Expm1NotPositive(x)), x);
@@ -172,7 +174,7 @@ HWY_INLINE V Rsub(V x, V y) { return hn::Sub(y, x); }
 HWY_INLINE V Mul(V x, V y) { return hn::Mul(x, y); }
 HWY_INLINE V Div(V x, V y) { return hn::Div(x, y); }
 HWY_INLINE V Rdiv(V x, V y) { return hn::Div(y, x); }
-HWY_INLINE V Prelu(V x, V y) { return LeakyRelu(x, y, y); }
+HWY_INLINE V Prelu(V x, V y) { return Leaky(x, y); }
 
 // NaN if either argument is NaN.
 HWY_INLINE V Min(V x, V y) { return hn::IfThenElse(hn::Or(hn::Lt(x, y), hn::IsNaN(x)), x, y); }

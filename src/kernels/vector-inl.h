@@ -31,43 +31,50 @@ inline constexpr size_t kLanes = hn::MaxLanes(kF32);
 // Masked loads and stores that touch nothing behind the mask.
 #define DELTACNN_MASKED_MEMORY (HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3)
 
-/// Moves all lanes of a vector.
-struct WholeVector {
-  HWY_INLINE V Load(const float* from) const { return hn::LoadU(kF32, from); }
-  HWY_INLINE void Store(V v, float* to) const { hn::StoreU(v, kF32, to); }
-  HWY_INLINE V Keep(V v) const { return v; }
+/// Moves all lanes of a vector of type `D`.
+template <class D>
+struct WholeLanes {
+  HWY_INLINE hn::Vec<D> Load(const float* from) const { return hn::LoadU(D(), from); }
+  HWY_INLINE void Store(hn::Vec<D> v, float* to) const { hn::StoreU(v, D(), to); }
+  HWY_INLINE hn::Vec<D> Keep(hn::Vec<D> v) const { return v; }
 };
+using WholeVector = WholeLanes<F32>;
 
 /// Moves the first `n` lanes and touches no memory behind them; the other lanes load as zero.
-class PartialVector {
+template <class D>
+class PartialLanes {
  public:
 #if DELTACNN_MASKED_MEMORY
-  HWY_INLINE explicit PartialVector(size_t n) : mask_(hn::FirstN(kF32, n)) {}
-  HWY_INLINE V Load(const float* from) const { return hn::MaskedLoad(mask_, kF32, from); }
-  HWY_INLINE void Store(V v, float* to) const { hn::BlendedStore(v, mask_, kF32, to); }
+  HWY_INLINE explicit PartialLanes(size_t n) : mask_(hn::FirstN(D(), n)) {}
+  HWY_INLINE hn::Vec<D> Load(const float* from) const { return hn::MaskedLoad(mask_, D(), from); }
+  HWY_INLINE void Store(hn::Vec<D> v, float* to) const { hn::BlendedStore(v, mask_, D(), to); }
   /// Zero in the other lanes, as they load.
-  HWY_INLINE V Keep(V v) const { return hn::IfThenElseZero(mask_, v); }
+  HWY_INLINE hn::Vec<D> Keep(hn::Vec<D> v) const { return hn::IfThenElseZero(mask_, v); }
 
  private:
-  hn::Mask<F32> mask_;
+  hn::Mask<D> mask_;
 #else
-  HWY_INLINE explicit PartialVector(size_t n) : n_(n) {}
-  HWY_INLINE V Load(const float* from) const {
-    HWY_ALIGN float lanes[kLanes] = {};
+  HWY_INLINE explicit PartialLanes(size_t n) : n_(n) {}
+  HWY_INLINE hn::Vec<D> Load(const float* from) const {
+    HWY_ALIGN float lanes[kWide] = {};
     for (size_t i = 0; i < n_; ++i) lanes[i] = from[i];
-    return hn::Load(kF32, lanes);
+    return hn::Load(D(), lanes);
   }
-  HWY_INLINE void Store(V v, float* to) const {
-    HWY_ALIGN float lanes[kLanes];
-    hn::Store(v, kF32, lanes);
+  HWY_INLINE void Store(hn::Vec<D> v, float* to) const {
+    HWY_ALIGN float lanes[kWide];
+    hn::Store(v, D(), lanes);
     for (size_t i = 0; i < n_; ++i) to[i] = lanes[i];
   }
-  HWY_INLINE V Keep(V v) const { return hn::IfThenElseZero(hn::FirstN(kF32, n_), v); }
+  HWY_INLINE hn::Vec<D> Keep(hn::Vec<D> v) const {
+    return hn::IfThenElseZero(hn::FirstN(D(), n_), v);
+  }
 
  private:
+  static constexpr size_t kWide = hn::MaxLanes(D());
   size_t n_;
 #endif
 };
+using PartialVector = PartialLanes<F32>;
 
 }  // namespace deltacnn::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -119,8 +119,8 @@ void InputTiles(const WinogradInputArgs& args) {
 /// of the epilogue from `pixel` on, go to adjacent rows of `out`.
 template <class F>
 HWY_INLINE void TransformOutput(const WinogradOutputArgs& args, const float* products,
-                                unsigned wanted, V bias, V low, V high, size_t pixel, size_t c,
-                                float* out) {
+                                unsigned wanted, V bias, const Rectify<F32>& rectify, size_t pixel,
+                                size_t c, float* out) {
   constexpr size_t kIn = F::kIn;
   constexpr size_t kOut = F::kOut;
   const Epilogue& epilogue = *args.epilogue;
@@ -146,17 +146,17 @@ HWY_INLINE void TransformOutput(const WinogradOutputArgs& args, const float* pro
     HWY_UNROLL(4)
     for (size_t x = 0; x < kOut; ++x) {
       if ((row >> x & 1) == 0) continue;
-      V result = hn::Add(t[x], bias);
+      V result[1] = {hn::Add(t[x], bias)};
       if (epilogue.addend == nullptr) {
-        result = AtMost(AtLeast(result, low), high);
+        rectify.Apply(result);
       } else {
         const V addend =
             LoadFirst(kF32, epilogue.addend[pixel] + epilogue.channel, c, epilogue.width);
-        if (epilogue.add_first) result = hn::Add(result, addend);
-        result = AtMost(AtLeast(result, low), high);
-        if (!epilogue.add_first) result = hn::Add(result, addend);
+        if (epilogue.add_first) result[0] = hn::Add(result[0], addend);
+        rectify.Apply(result);
+        if (!epilogue.add_first) result[0] = hn::Add(result[0], addend);
       }
-      hn::StoreU(result, kF32, out);
+      hn::StoreU(result[0], kF32, out);
       out += kPanel;
       ++pixel;
     }
@@ -166,9 +166,7 @@ HWY_INLINE void TransformOutput(const WinogradOutputArgs& args, const float* pro
 template <class F>
 void OutputTiles(const WinogradOutputArgs& args) {
   const Epilogue& epilogue = *args.epilogue;
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const V low = hn::Set(kF32, epilogue.clamp ? epilogue.low : -kInfinity);
-  const V high = hn::Set(kF32, epilogue.clamp ? epilogue.high : kInfinity);
+  const Rectify<F32> rectify(&epilogue);
   // As many tiles as leave their results in the first-level cache.
   constexpr size_t kGroup = 32 / (F::kOut * F::kOut);
   HWY_ALIGN float results[kGroup * F::kOut * F::kOut * kPanel];
@@ -183,7 +181,7 @@ void OutputTiles(const WinogradOutputArgs& args) {
     for (size_t tile = begin; tile < end; ++tile) {
       for (size_t c = 0; c < epilogue.width; c += kLanes) {
         TransformOutput<F>(args, args.products + tile * kPanel + c, args.wanted[tile],
-                           hn::LoadU(kF32, args.bias + c), low, high, first + row, c,
+                           hn::LoadU(kF32, args.bias + c), rectify, first + row, c,
                            results + row * kPanel + c);
       }
       row += static_cast<size_t>(std::popcount(args.wanted[tile]));

@@ -20,14 +20,26 @@ Chain::Chain(const MakeContext& context, size_t first_operand)
   });
 }
 
-bool TakeClamp(const ChainStep& step, kernels::Epilogue& epilogue) {
-  const bool relu = step.unary == kernels::Unary::kRelu;
-  const bool clip = step.unary == kernels::Unary::kClip;
-  if (epilogue.clamp || step.kind != Kind::kUnary || !(relu || clip)) return false;
-  epilogue.clamp = true;
-  epilogue.low = relu ? 0 : step.a;
-  epilogue.high = relu ? std::numeric_limits<float>::infinity() : step.b;
-  return true;
+bool TakeRectifier(const ChainStep& step, kernels::Epilogue& epilogue) {
+  using Rectifier = kernels::Epilogue::Rectifier;
+  if (epilogue.rectifier != Rectifier::kNone || step.kind != Kind::kUnary) return false;
+  switch (step.unary) {
+    case kernels::Unary::kRelu:
+      epilogue.rectifier = Rectifier::kClip;
+      epilogue.high = std::numeric_limits<float>::infinity();
+      return true;
+    case kernels::Unary::kClip:
+      epilogue.rectifier = Rectifier::kClip;
+      epilogue.low = step.a;
+      epilogue.high = step.b;
+      return true;
+    case kernels::Unary::kLeakyRelu:
+      epilogue.rectifier = Rectifier::kLeaky;
+      epilogue.slope = step.a;
+      return true;
+    default:
+      return false;
+  }
 }
 
 kernels::EpilogueStep MakeEpilogueStep(const ChainStep& step) {
@@ -50,7 +62,8 @@ kernels::Epilogue Chain::Fused(const Work& work, bool adds, float** targets,
   }
   for (const ChainStep& step : steps_) {
     const bool first = epilogue.step_count == 0;  // what may happen in registers still may
-    if (first && (epilogue.addend == nullptr || epilogue.add_first) && TakeClamp(step, epilogue))
+    if (first && (epilogue.addend == nullptr || epilogue.add_first) &&
+        TakeRectifier(step, epilogue))
       continue;
     const float* const* operand_pixels = operand_pointers;
     const bool operand = step.kind == Kind::kOperand;
@@ -64,7 +77,7 @@ kernels::Epilogue Chain::Fused(const Work& work, bool adds, float** targets,
     if (first && adds && operand && !single && step.binary == kernels::Binary::kAdd &&
         epilogue.addend == nullptr) {
       epilogue.addend = operand_pixels;
-      epilogue.add_first = !epilogue.clamp;
+      epilogue.add_first = epilogue.rectifier == kernels::Epilogue::Rectifier::kNone;
       continue;
     }
     kernels::EpilogueStep& made = epilogue_steps[epilogue.step_count++];

@@ -57,9 +57,8 @@ class Chain {
   bool fuses_ = true;
 };
 
-/// Takes Relu or Clip into an epilogue that has no clamp yet: what may happen in registers still
-/// may.
-bool TakeClamp(const ChainStep& step, kernels::Epilogue& epilogue);
+/// Makes Relu, Clip or LeakyRelu the rectifier of an epilogue that has none yet.
+bool TakeRectifier(const ChainStep& step, kernels::Epilogue& epilogue);
 /// The epilogue's step for one without an operand.
 kernels::EpilogueStep MakeEpilogueStep(const ChainStep& step);
 

@@ -49,6 +49,7 @@ class GemmConv : public ConvBase {
   void Compute(const Work& work) const override {
     const Scratch scratch = Divide(work.scratch);
     const size_t count = Windows(work, scratch.pixels);
+    const ptrdiff_t step = EqualStep(work);
     const size_t panel = kernels_.panel;
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
     for (const PackedWeights& group : groups_) {
@@ -56,6 +57,7 @@ class GemmConv : public ConvBase {
         epilogue.width = std::min(panel, group.outputs - p * panel);
         kernels_.gemm({.pixels = scratch.pixels,
                        .count = count,
+                       .pixel_step = step,
                        .run_offset = runs_.data(),
                        .runs = runs_.size(),
                        .run_length = run_length_,

@@ -85,6 +85,16 @@ void ConvBase::Runs(const Work& work, kernels::PixelRun* runs) const {
     *runs++ = {Window(work, span.row, span.col), static_cast<size_t>(span.count)};
 }
 
+ptrdiff_t ConvBase::EqualStep(const Work& work) const {
+  const Span& start = work.spans.front();
+  const float* first = Window(work, start.row, start.col);
+  for (const Span& span : work.spans.subspan(1)) {
+    const auto before = static_cast<ptrdiff_t>(span.first - start.first);
+    if (Window(work, span.row, span.col) != first + before * Step()) return 0;
+  }
+  return Step();
+}
+
 kernels::Epilogue ConvBase::Begin(const Work& work, const Scratch& scratch, bool adds) const {
   if (Fuses(work))
     return chain_.Fused(work, adds, scratch.targets, scratch.operands, scratch.steps);

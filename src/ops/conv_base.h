@@ -51,6 +51,9 @@ class ConvBase : public Kernel {
   size_t Windows(const Work& work, const float** pixels) const;
   /// The same for the first pixel of every span.
   void Runs(const Work& work, kernels::PixelRun* runs) const;
+  /// The distance of the listed pixels' windows from one to the next if it is always the same, else
+  /// 0; in floats.
+  ptrdiff_t EqualStep(const Work& work) const;
   /// Distance of the windows of adjacent output pixels, in floats.
   ptrdiff_t Step() const { return window_.stride[1] * in_.col_stride; }
 

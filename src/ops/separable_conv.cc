@@ -29,7 +29,7 @@ class SeparableConv : public ConvBase {
         [&](size_t o) { return bias != nullptr ? bias[o] : 0.0f; });
     if (context.bfloat16_weights) pointwise_.RoundWeights();
     for (const ChainStep& step : context.node.inner_chain) {
-      if (inner_steps_.empty() && TakeClamp(step, inner_)) continue;
+      if (inner_steps_.empty() && TakeRectifier(step, inner_)) continue;
       inner_steps_.push_back(MakeEpilogueStep(step));
     }
     // Rows a cache line apart from a power of two do not fall into the same sets of a cache.
@@ -61,6 +61,7 @@ class SeparableConv : public ConvBase {
       epilogue.width = std::min(kernels_.panel, pointwise_.outputs - p * kernels_.panel);
       kernels_.gemm({.pixels = rows,
                      .count = count,
+                     .pixel_step = static_cast<ptrdiff_t>(pitch_),
                      .run_offset = &run_offset,
                      .runs = 1,
                      .run_length = pointwise_.depth,
@@ -80,7 +81,7 @@ class SeparableConv : public ConvBase {
 
  private:
   Depthwise depthwise_;
-  kernels::Epilogue inner_;  // the clamp
+  kernels::Epilogue inner_;  // without its steps
   std::vector<kernels::EpilogueStep> inner_steps_;
   PackedWeights pointwise_;
   size_t pitch_;  // of the rows between the two, in floats

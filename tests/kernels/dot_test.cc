@@ -95,7 +95,9 @@ TEST_P(DotTest, EpilogueAddsClampsAndFlagsWhatChanged) {
   std::vector<const float*> addends;
   for (size_t i = 0; i < pixels_.size(); ++i) addends.push_back(&addend[2 * i]);
   for (const bool add_first : {true, false}) {
-    Epilogue epilogue{.clamp = true, .low = 0, .high = std::numeric_limits<float>::infinity()};
+    Epilogue epilogue{.rectifier = Epilogue::Rectifier::kClip,
+                      .low = 0,
+                      .high = std::numeric_limits<float>::infinity()};
     epilogue.addend = addends.data();
     epilogue.add_first = add_first;
     const std::vector<float> out = Run(pixels_, epilogue);

@@ -39,22 +39,28 @@ TEST_P(EpilogueTest, AddendAndClampHaveTheBitsOfTheSameStepsOneByOne) {
                   .out_pitch = panel,
                   .columns = width};
     table().gemm(args);
+    args.pixel_step = round % 5 < 2 ? static_cast<ptrdiff_t>(depth) : 0;
     const bool first = round % 2 == 0;
-    const Epilogue epilogue{.clamp = round % 3 != 0,
+    const auto rectifier = static_cast<Epilogue::Rectifier>(round % 3);
+    const Epilogue epilogue{.rectifier = rectifier,
                             .low = -0.25f,
                             .high = 0.5f,
+                            .slope = 0.3f,
                             .addend = addend.data(),
                             .add_first = first,
                             .targets = targets.data(),
                             .width = width};
     args.epilogue = &epilogue;
     table().gemm(args);
-    const auto clamp = [&](float x) { return epilogue.clamp ? std::clamp(x, -0.25f, 0.5f) : x; };
+    const auto rectify = [&](float x) {
+      if (rectifier == Epilogue::Rectifier::kClip) return std::clamp(x, -0.25f, 0.5f);
+      return rectifier == Epilogue::Rectifier::kLeaky && x < 0 ? 0.3f * x : x;
+    };
     for (size_t i = 0; i < count; ++i) {
       for (size_t c = 0; c < width; ++c) {
         const float sum = plain[i * panel + c];
         const float added = addends[i * width + c];
-        const float want = first ? clamp(sum + added) : clamp(sum) + added;
+        const float want = first ? rectify(sum + added) : rectify(sum) + added;
         ASSERT_EQ(Bits(stored[i * width + c]), Bits(want)) << "round " << round;
       }
     }

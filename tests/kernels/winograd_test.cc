@@ -113,7 +113,12 @@ TEST_P(WinogradTest, TransformsTheWantedOutputsAndNoOther) {
       std::vector<float*> targets;
       for (size_t i = 0; i < pixels; ++i) targets.push_back(out.data() + i * width);
       const Epilogue epilogue{
-          .clamp = true, .low = -0.5f, .high = 1.5f, .targets = targets.data(), .width = width};
+
+          .rectifier = Epilogue::Rectifier::kClip,
+          .low = -0.5f,
+          .high = 1.5f,
+          .targets = targets.data(),
+          .width = width};
       table().winograd_output({.m = m,
                                .products = products.data(),
                                .pitch = pitch,
