@@ -15,8 +15,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace deltacnn::kernels::HWY_NAMESPACE {
 
-/// Pixels that share one load of the weights.
+/// Pixels computed together: their sums, nine weights and an input share the registers.
+#if HWY_TARGET == HWY_AVX3 || (HWY_TARGET == HWY_NEON && HWY_ARCH_ARM_A64)
+inline constexpr size_t kDepthwiseRows = 8;
+#else
 inline constexpr size_t kDepthwiseRows = 4;
+#endif
 
 /// The taps of one vector of channels, at pixels anywhere.
 class ScatteredTaps {
@@ -34,7 +38,7 @@ class ScatteredTaps {
     for (size_t t = 0; t < args.taps; ++t, weights += args.weight_pitch) {
       const V w = lanes.Load(weights);
       const float* x = in + args.tap_offset[t];
-      HWY_UNROLL(4)
+      HWY_UNROLL(8)
       for (size_t i = 0; i < kPixels; ++i, x += args.step)
         sum[i] = hn::MulAdd(inputs.Load(x), w, sum[i]);
     }
@@ -64,8 +68,8 @@ class AdjacentTaps {
     const auto row = [&](const float* x, const V* w) HWY_ATTR {
       HWY_UNROLL(16)
       for (size_t j = 0; j < (kPixels - 1) * kStride + kCols; ++j, x += args.pixel_pitch) {
-        const V value = inputs.Load(x);
-        HWY_UNROLL(4)
+        const V value = InRegister(inputs.Load(x));
+        HWY_UNROLL(8)
         for (size_t i = 0; i < kPixels; ++i) {
           if (j >= i * kStride && j - i * kStride < kCols)
             sum[i] = hn::MulAdd(value, w[j - i * kStride], sum[i]);
@@ -171,14 +175,14 @@ HWY_INLINE void DepthwiseVector(const DepthwiseArgs& args, const Order& order,
   const auto group = [&](auto pixels) HWY_ATTR {
     constexpr size_t kPixels = decltype(pixels)::value;
     V sum[kPixels];
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t i = 0; i < kPixels; ++i) sum[i] = hn::Zero(kF32);
     taps.Add(args, in, inputs, lanes, sum);
     // The bias comes last, as in the GEMM.
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t i = 0; i < kPixels; ++i) sum[i] = hn::Add(sum[i], bias);
     run.rectify.Apply(sum);
-    HWY_UNROLL(4)
+    HWY_UNROLL(8)
     for (size_t i = 0; i < kPixels; ++i, in += args.step, out += run.out_step) {
       __builtin_prefetch(in + newest);
       __builtin_prefetch(out + ahead * run.out_step, 1);
@@ -191,7 +195,9 @@ HWY_INLINE void DepthwiseVector(const DepthwiseArgs& args, const Order& order,
     }
   };
   size_t left = end - first;
-  static_assert(kDepthwiseRows == 4);
+  static_assert(kDepthwiseRows == 4 || kDepthwiseRows == 8);
+  if constexpr (kDepthwiseRows == 8)
+    for (; left >= 8; left -= 8) group(std::integral_constant<size_t, 8>());
   for (; left >= 4; left -= 4) group(std::integral_constant<size_t, 4>());
   if (left == 1) group(std::integral_constant<size_t, 1>());
   if (left == 2) group(std::integral_constant<size_t, 2>());

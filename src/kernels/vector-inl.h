@@ -28,6 +28,14 @@ inline constexpr U32 kU32{};
 static_assert(HWY_HAVE_SCALABLE == 0, "the kernels keep vectors in arrays");
 inline constexpr size_t kLanes = hn::MaxLanes(kF32);
 
+/// The same vector. Keeps GCC from reading memory anew for every use of a loaded one.
+HWY_INLINE V InRegister(V v) {
+#if HWY_COMPILER_GCC_ACTUAL && (HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3)
+  asm("" : "+v"(v.raw));
+#endif
+  return v;
+}
+
 // Masked loads and stores that touch nothing behind the mask.
 #define DELTACNN_MASKED_MEMORY (HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3)
 
