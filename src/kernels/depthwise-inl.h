@@ -264,9 +264,8 @@ void DepthwiseRuns(const DepthwiseArgs& args, const Order& order) {
         run.out = tile + filled * pitch;
         run.out_step = static_cast<ptrdiff_t>(pitch);
       } else if (epilogue != nullptr) {
-        float* const* target = epilogue->targets + done;
-        run.out = target[0] + epilogue->channel;
-        run.out_step = run.count == 1 ? 0 : target[1] - target[0];
+        run.out = Target(*epilogue, done);
+        run.out_step = run.count == 1 ? 0 : Target(*epilogue, done + 1) - run.out;
         run.changed = epilogue->changed + (epilogue->changed == nullptr ? 0 : done);
       } else {
         run.out = args.out + done * args.out_pitch;

@@ -68,30 +68,41 @@ HWY_INLINE void ApplyOperand(const EpilogueStep& step, size_t channel, float* x,
   }
 }
 
-/// Asks for the epilogue's channels of `rows` pixels. Always inlined: GCC drops calls of functions
-/// that do nothing but prefetch.
-template <int kWrite, class Pointer>
-HWY_INLINE void PrefetchRows(const Epilogue& epilogue, const Pointer* pixels, size_t rows) {
+/// Where the epilogue's first channel of a pixel goes.
+HWY_INLINE float* Target(const Epilogue& epilogue, size_t pixel) {
+  float* first = epilogue.target_step == 0
+                     ? epilogue.targets[pixel]
+                     : epilogue.targets[0] + static_cast<ptrdiff_t>(pixel) * epilogue.target_step;
+  return first + epilogue.channel;
+}
+
+/// Asks for the epilogue's channels of a pixel. Always inlined: GCC drops calls of functions that
+/// do nothing but prefetch.
+template <int kWrite>
+HWY_INLINE void PrefetchChannels(const Epilogue& epilogue, const float* pixel) {
   constexpr size_t kLine = 64 / sizeof(float);
-  for (size_t i = 0; i < rows; ++i)
-    for (size_t c = 0; c < epilogue.width; c += kLine)
-      __builtin_prefetch(pixels[i] + epilogue.channel + c, kWrite);
+  for (size_t c = 0; c < epilogue.width; c += kLine) __builtin_prefetch(pixel + c, kWrite);
 }
 
 /// Asks for the memory that FinishTile will touch, early enough that it is there by then: pixels
 /// lie too far apart for the hardware to guess the next one.
 HWY_INLINE void PrefetchTile(const Epilogue& epilogue, size_t first, size_t rows) {
-  float* const* targets = epilogue.targets + first;
   // Stores that follow each other without a gap need no help.
   const bool stream =
-      epilogue.changed == nullptr &&
-      targets[rows - 1] - targets[0] == static_cast<ptrdiff_t>((rows - 1) * epilogue.width);
-  if (!stream) PrefetchRows<1>(epilogue, targets, rows);
-  if (epilogue.addend != nullptr) PrefetchRows<0>(epilogue, epilogue.addend + first, rows);
+      epilogue.changed == nullptr && epilogue.target_step == static_cast<ptrdiff_t>(epilogue.width);
+  if (!stream) {
+    for (size_t i = first; i < first + rows; ++i)
+      PrefetchChannels<1>(epilogue, Target(epilogue, i));
+  }
+  if (epilogue.addend != nullptr) {
+    for (size_t i = first; i < first + rows; ++i)
+      PrefetchChannels<0>(epilogue, epilogue.addend[i] + epilogue.channel);
+  }
   for (size_t s = 0; s < epilogue.step_count; ++s) {
     const EpilogueStep& step = epilogue.steps[s];
-    if (step.kind == EpilogueStep::Kind::kOperand && !step.single)
-      PrefetchRows<0>(epilogue, step.operand + first, rows);
+    if (step.kind != EpilogueStep::Kind::kOperand || step.single) continue;
+    for (size_t i = first; i < first + rows; ++i)
+      PrefetchChannels<0>(epilogue, step.operand[i] + epilogue.channel);
   }
 }
 
@@ -115,7 +126,7 @@ HWY_INLINE void FinishTile(const Epilogue& epilogue, float* x, size_t pitch, siz
     }
   }
   for (size_t i = 0; i < rows; ++i, x += pitch) {
-    float* target = epilogue.targets[first + i] + epilogue.channel;
+    float* target = Target(epilogue, first + i);
     if (epilogue.changed == nullptr) {
       StoreRow(target, x, epilogue.width);
     } else if (StoreChangedRow(target, x, epilogue.width)) {

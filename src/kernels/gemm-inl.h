@@ -60,7 +60,7 @@ HWY_INLINE hn::Vec<D> LoadFirst(D d, const float* from, size_t begin, size_t end
 /// Reads the rows of a panel of floats, from the first on.
 template <class C>
 struct FloatRows {
-  static constexpr bool kFewVariants = false;
+  static constexpr bool kAllVariants = true;
   const float* at;
 
   HWY_INLINE explicit FloatRows(const PanelWeights& weights) : at(weights.floats) {}
@@ -74,7 +74,7 @@ struct FloatRows {
 /// The same of pairs of bfloat16, which are the upper halves of floats.
 template <class C>
 struct PairedRows {
-  static constexpr bool kFewVariants = true;  // they wait for memory
+  static constexpr bool kAllVariants = false;  // they wait for memory
   const uint32_t* at;
 
   HWY_INLINE explicit PairedRows(const PanelWeights& weights) : at(weights.pairs) {}
@@ -183,15 +183,18 @@ struct AnyRuns {
   }
 };
 
-/// The sums of one run of at most kSummed elements, as most 1x1 convolutions have it.
+/// Those of runs that have at most kSummed elements in all, as in most 1x1 convolutions and in
+/// first layers.
 template <template <size_t> class Inputs>
-struct OneRun {
+struct FewProducts {
   template <class C, class Rows, size_t kRows>
   static HWY_INLINE void Sum(const GemmArgs& args, size_t first, float* /*out*/, size_t /*pitch*/,
                              hn::Vec<typename C::Tag> (&sum)[kRows][C::kCount]) {
     Rows weights(args.weights);
-    const Inputs<kRows> in(args, first, args.run_offset[0]);
-    AddProducts<C>(in, 0, args.run_length, weights, sum);
+    for (size_t r = 0; r < args.runs; ++r) {
+      const Inputs<kRows> in(args, first, args.run_offset[r]);
+      AddProducts<C>(in, 0, args.run_length, weights, sum);
+    }
   }
 };
 
@@ -205,7 +208,7 @@ HWY_INLINE void StoreTargets(const Epilogue& epilogue, size_t first, const Lanes
   const WholeLanes<typename C::Tag> whole;
   HWY_UNROLL(16)
   for (size_t i = 0; i < kRows; ++i) {
-    float* target = epilogue.targets[first + i] + epilogue.channel;
+    float* target = Target(epilogue, first + i);
     if (epilogue.changed != nullptr) {
       bool same = SameBits(d, last.Keep(sum[i][kLast]), last.Load(target + kLast * kWide));
       for (size_t v = 0; v < kLast; ++v)
@@ -279,14 +282,14 @@ inline constexpr GemmRowsFunctions kGemmRows =
 
 template <class C, class Rows>
 const GemmRowsFunctions& ChooseGemmRows(const GemmArgs& args) {
-  if constexpr (Rows::kFewVariants) return kGemmRows<C, Rows, AnyRuns<ScatteredPixels>>;
-  const bool one = args.runs == 1 && args.run_length <= kSummed;
-  if (args.pixel_step == 0) {
-    return one ? kGemmRows<C, Rows, OneRun<ScatteredPixels>>
-               : kGemmRows<C, Rows, AnyRuns<ScatteredPixels>>;
+  if constexpr (Rows::kAllVariants) {
+    if (args.runs * args.run_length <= kSummed) {
+      return args.pixel_step == 0 ? kGemmRows<C, Rows, FewProducts<ScatteredPixels>>
+                                  : kGemmRows<C, Rows, FewProducts<SteppedPixels>>;
+    }
   }
-  return one ? kGemmRows<C, Rows, OneRun<SteppedPixels>>
-             : kGemmRows<C, Rows, AnyRuns<SteppedPixels>>;
+  return args.pixel_step == 0 ? kGemmRows<C, Rows, AnyRuns<ScatteredPixels>>
+                              : kGemmRows<C, Rows, AnyRuns<SteppedPixels>>;
 }
 
 template <class C, class Rows>

@@ -91,9 +91,11 @@ struct Epilogue {
   const EpilogueStep* steps = nullptr;
   size_t step_count = 0;
   float* const* targets = nullptr;  // where channel 0 goes, by pixel
-  size_t channel = 0;               // of the first result
-  size_t width = 0;                 // results stored of every pixel
-  uint8_t* changed = nullptr;       // by pixel: set to 1 where a stored bit changed; null: stores
+  // Unless 0: that of pixel i goes to targets[0] + i * target_step, and no other pointer is read.
+  ptrdiff_t target_step = 0;
+  size_t channel = 0;          // of the first result
+  size_t width = 0;            // results stored of every pixel
+  uint8_t* changed = nullptr;  // by pixel: set to 1 where a stored bit changed; null: stores
 };
 
 /// The weights of one GEMM panel, [runs * run_length] rows of `panel` outputs: floats, or pairs of
@@ -116,7 +118,7 @@ struct PanelWeights {
 struct GemmArgs {
   const float* const* pixels;
   size_t count;
-  // Unless 0: pixels[i] is pixels[0] + i * pixel_step.
+  // Unless 0: pixel i is at pixels[0] + i * pixel_step, and no other pointer is read.
   ptrdiff_t pixel_step = 0;
   const ptrdiff_t* run_offset;  // in floats
   size_t runs;

@@ -56,7 +56,12 @@ kernels::Epilogue Chain::Fused(const Work& work, bool adds, float** targets,
                                kernels::EpilogueStep* epilogue_steps) const {
   kernels::Epilogue epilogue{.steps = epilogue_steps, .targets = targets};
   if (work.compare) epilogue.changed = work.changed + work.spans.front().first;
+  epilogue.target_step = EqualStep(work.spans, out_.col_stride,
+                                   [this](int row, int col) { return out_.Offset(row, col); });
+  const Span& first = work.spans.front();
+  if (epilogue.target_step != 0) *targets = work.Pixel<float>(out_, first.row, first.col);
   for (const Span& span : work.spans) {
+    if (epilogue.target_step != 0) break;
     float* target = work.Pixel<float>(out_, span.row, span.col);
     for (int k = 0; k < span.count; ++k, target += out_.col_stride) *targets++ = target;
   }

@@ -48,8 +48,8 @@ class GemmConv : public ConvBase {
 
   void Compute(const Work& work) const override {
     const Scratch scratch = Divide(work.scratch);
-    const size_t count = Windows(work, scratch.pixels);
-    const ptrdiff_t step = EqualStep(work);
+    ptrdiff_t step = 0;
+    const size_t count = Windows(work, scratch.pixels, step);
     const size_t panel = kernels_.panel;
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
     for (const PackedWeights& group : groups_) {
@@ -67,7 +67,7 @@ class GemmConv : public ConvBase {
                        .epilogue = &epilogue});
         epilogue.channel += epilogue.width;
       }
-      for (size_t i = 0; i < count; ++i) scratch.pixels[i] += group_channels_;
+      for (size_t i = 0; i < (step == 0 ? count : 1); ++i) scratch.pixels[i] += group_channels_;
     }
     End(work, scratch);
   }

@@ -85,23 +85,21 @@ void ConvBase::Runs(const Work& work, kernels::PixelRun* runs) const {
     *runs++ = {Window(work, span.row, span.col), static_cast<size_t>(span.count)};
 }
 
-ptrdiff_t ConvBase::EqualStep(const Work& work) const {
-  const Span& start = work.spans.front();
-  const float* first = Window(work, start.row, start.col);
-  for (const Span& span : work.spans.subspan(1)) {
-    const auto before = static_cast<ptrdiff_t>(span.first - start.first);
-    if (Window(work, span.row, span.col) != first + before * Step()) return 0;
-  }
-  return Step();
+size_t ConvBase::Windows(const Work& work, const float** pixels, ptrdiff_t& step) const {
+  step = EqualStep(work.spans, Step(), [this](int row, int col) { return WindowOffset(row, col); });
+  if (step == 0) return Windows(work, pixels);
+  const Span& first = work.spans.front();
+  const Span& last = work.spans.back();
+  *pixels = Window(work, first.row, first.col);
+  return last.first - first.first + static_cast<size_t>(last.count);
 }
 
 kernels::Epilogue ConvBase::Begin(const Work& work, const Scratch& scratch, bool adds) const {
   if (Fuses(work))
     return chain_.Fused(work, adds, scratch.targets, scratch.operands, scratch.steps);
   chain_.Prefetch(work);
-  const auto pitch = static_cast<size_t>(out_.channels);
-  for (size_t i = 0; i < chunk_; ++i) scratch.targets[i] = scratch.block + i * pitch;
-  return {.targets = scratch.targets};
+  *scratch.targets = scratch.block;
+  return {.targets = scratch.targets, .target_step = out_.channels};
 }
 
 void ConvBase::End(const Work& work, const Scratch& scratch) const {

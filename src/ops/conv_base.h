@@ -44,16 +44,17 @@ class ConvBase : public Kernel {
   }
   /// The first pixel of the window of an output pixel.
   const float* Window(const Work& work, int row, int col) const {
-    return reinterpret_cast<const float*>(work.buffers[in_.buffer]) +
-           window_start_[static_cast<size_t>(row)] + col * window_.stride[1] * in_.col_stride;
+    return reinterpret_cast<const float*>(work.buffers[in_.buffer]) + WindowOffset(row, col);
+  }
+  ptrdiff_t WindowOffset(int row, int col) const {
+    return window_start_[static_cast<size_t>(row)] + col * Step();
   }
   /// Points at the first pixel of the window of every listed pixel; returns their number.
   size_t Windows(const Work& work, const float** pixels) const;
+  /// The same, but of the first listed pixel alone if all windows are `step` apart; else that is 0.
+  size_t Windows(const Work& work, const float** pixels, ptrdiff_t& step) const;
   /// The same for the first pixel of every span.
   void Runs(const Work& work, kernels::PixelRun* runs) const;
-  /// The distance of the listed pixels' windows from one to the next if it is always the same, else
-  /// 0; in floats.
-  ptrdiff_t EqualStep(const Work& work) const;
   /// Distance of the windows of adjacent output pixels, in floats.
   ptrdiff_t Step() const { return window_.stride[1] * in_.col_stride; }
 

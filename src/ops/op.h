@@ -68,6 +68,20 @@ struct ChangeLimits {
 constexpr uint8_t kChanged = 1;
 constexpr uint8_t kStrong = 2;
 
+/// The distance of the listed pixels from one to the next, in elements, if it is the same
+/// throughout; else 0. `offset(row, col)` is the place of a pixel, adjacent ones are `step` apart.
+template <class OffsetOf>
+ptrdiff_t EqualStep(std::span<const Span> spans, ptrdiff_t step, OffsetOf&& offset) {
+  const Span& start = spans.front();
+  const ptrdiff_t first = offset(start.row, start.col);
+  for (const Span& span : spans.subspan(1)) {
+    if (offset(span.row, span.col) !=
+        first + static_cast<ptrdiff_t>(span.first - start.first) * step)
+      return 0;
+  }
+  return step;
+}
+
 /// One call of Kernel::Compute.
 struct Work {
   std::span<const Span> spans;  // at most Kernel::ChunkPixels() pixels

@@ -33,35 +33,35 @@ class SeparableConv : public ConvBase {
       inner_steps_.push_back(MakeEpilogueStep(step));
     }
     // Rows a cache line apart from a power of two do not fall into the same sets of a cache.
-    pitch_ = (depth + 15) / 16 * 16 + 16;
+    pitch_ = static_cast<ptrdiff_t>((depth + 15) / 16 * 16 + 16);
   }
 
   size_t ScratchBytes() const override {
-    return ConvBase::ScratchBytes() + kChunk * (sizeof(float*) + pitch_ * sizeof(float));
+    return ConvBase::ScratchBytes() + static_cast<size_t>(kChunk * pitch_) * sizeof(float);
   }
 
   void Compute(const Work& work) const override {
     const Scratch scratch = Divide(work.scratch);
     float* between = reinterpret_cast<float*>(work.scratch + scratch.bytes);
-    float** rows = reinterpret_cast<float**>(between + kChunk * pitch_);
     PrefetchWindows(work, in_, map_[0], map_[1]);
     Runs(work, scratch.runs);
-    size_t count = 0;
-    for (const Span& span : work.spans) count += static_cast<size_t>(span.count);
-    for (size_t i = 0; i < count; ++i) rows[i] = between + i * pitch_;
     kernels::Epilogue inner = inner_;
     inner.steps = inner_steps_.data();
     inner.step_count = inner_steps_.size();
-    inner.targets = rows;
+    inner.targets = &between;
+    inner.target_step = pitch_;
     depthwise_.Compute({scratch.runs, work.spans.size()}, inner);
 
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
+    const float* first = between;
+    const size_t count = work.spans.back().first - work.spans.front().first +
+                         static_cast<size_t>(work.spans.back().count);
     const ptrdiff_t run_offset = 0;
     for (size_t p = 0; p < pointwise_.panels; ++p) {
       epilogue.width = std::min(kernels_.panel, pointwise_.outputs - p * kernels_.panel);
-      kernels_.gemm({.pixels = rows,
+      kernels_.gemm({.pixels = &first,
                      .count = count,
-                     .pixel_step = static_cast<ptrdiff_t>(pitch_),
+                     .pixel_step = pitch_,
                      .run_offset = &run_offset,
                      .runs = 1,
                      .run_length = pointwise_.depth,
@@ -84,7 +84,7 @@ class SeparableConv : public ConvBase {
   kernels::Epilogue inner_;  // without its steps
   std::vector<kernels::EpilogueStep> inner_steps_;
   PackedWeights pointwise_;
-  size_t pitch_;  // of the rows between the two, in floats
+  ptrdiff_t pitch_;  // of the rows between the two, in floats
 };
 
 }  // namespace

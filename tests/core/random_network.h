@@ -418,6 +418,22 @@ class RandomNetwork {
     if (z != kNoValue && Chance(40)) Activate(z);
   }
 
+  /// A depthwise and a 1x1 convolution, often with a function of one number between them.
+  void AddSeparable() {
+    const ValueId x = Any(4);
+    if (x == kNoValue || shape(x)[1] < 2) return;
+    const int64_t channels = shape(x)[1];
+    const int64_t size = Chance(70) ? 3 : 5;
+    const IntList pads(4, size / 2);
+    ValueId y =
+        Apply("Conv", x, {Weights({channels, 1, size, size}, 0.6f)},
+              {{"group", channels}, {"pads", pads}, {"strides", IntList(2, Between(1, 2))}});
+    if (y != kNoValue && Chance(60)) y = Apply(Name({"Relu", "LeakyRelu", "HardSwish", "Elu"}), y);
+    if (y == kNoValue) return;
+    const int64_t outputs = Between(5, 20);
+    Apply("Conv", y, {Weights({outputs, channels, 1, 1}, 0.6f), Weights({outputs}, 0.5f)});
+  }
+
   void AddSqueezeExcite() {
     const ValueId x = Any(4);
     if (x == kNoValue) return;
@@ -599,18 +615,19 @@ class RandomNetwork {
       Adder add;
     };
     static constexpr Row kRows[] = {
-        {24, &RandomNetwork::AddConv},         {4, &RandomNetwork::AddConvTranspose},
-        {6, &RandomNetwork::AddPool},          {5, &RandomNetwork::AddResize},
-        {14, &RandomNetwork::AddConcat},       {5, &RandomNetwork::AddSplit},
-        {6, &RandomNetwork::AddSlice},         {2, &RandomNetwork::AddFocus},
-        {3, &RandomNetwork::AddGather},        {7, &RandomNetwork::AddReshape},
-        {5, &RandomNetwork::AddTranspose},     {3, &RandomNetwork::AddAxes},
-        {6, &RandomNetwork::AddPad},           {14, &RandomNetwork::AddBinary},
-        {4, &RandomNetwork::AddSqueezeExcite}, {8, &RandomNetwork::AddActivation},
-        {3, &RandomNetwork::AddSoftmax},       {5, &RandomNetwork::AddReduce},
-        {4, &RandomNetwork::AddNormalisation}, {4, &RandomNetwork::AddLinear},
-        {4, &RandomNetwork::AddBlocks},        {3, &RandomNetwork::AddRepeat},
-        {4, &RandomNetwork::AddTyped},         {2, &RandomNetwork::AddIdentity}};
+        {24, &RandomNetwork::AddConv},      {4, &RandomNetwork::AddConvTranspose},
+        {6, &RandomNetwork::AddPool},       {5, &RandomNetwork::AddResize},
+        {14, &RandomNetwork::AddConcat},    {5, &RandomNetwork::AddSplit},
+        {6, &RandomNetwork::AddSlice},      {2, &RandomNetwork::AddFocus},
+        {3, &RandomNetwork::AddGather},     {7, &RandomNetwork::AddReshape},
+        {5, &RandomNetwork::AddTranspose},  {3, &RandomNetwork::AddAxes},
+        {6, &RandomNetwork::AddPad},        {14, &RandomNetwork::AddBinary},
+        {4, &RandomNetwork::AddSeparable},  {4, &RandomNetwork::AddSqueezeExcite},
+        {8, &RandomNetwork::AddActivation}, {3, &RandomNetwork::AddSoftmax},
+        {5, &RandomNetwork::AddReduce},     {4, &RandomNetwork::AddNormalisation},
+        {4, &RandomNetwork::AddLinear},     {4, &RandomNetwork::AddBlocks},
+        {3, &RandomNetwork::AddRepeat},     {4, &RandomNetwork::AddTyped},
+        {2, &RandomNetwork::AddIdentity}};
     int total = 0;
     for (const Row& row : kRows) total += row.weight;
     auto at = static_cast<int>(Pick(static_cast<size_t>(total)));

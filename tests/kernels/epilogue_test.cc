@@ -49,7 +49,9 @@ TEST_P(EpilogueTest, AddendAndClampHaveTheBitsOfTheSameStepsOneByOne) {
                             .addend = addend.data(),
                             .add_first = first,
                             .targets = targets.data(),
+                            .target_step = round % 7 < 3 ? static_cast<ptrdiff_t>(width) : 0,
                             .width = width};
+    if (epilogue.target_step != 0) targets.resize(1);  // nothing but the first may be read
     args.epilogue = &epilogue;
     table().gemm(args);
     const auto rectify = [&](float x) {

@@ -154,6 +154,48 @@ TEST_P(GemmTest, PartsOfAPanelHaveTheBitsOfTheWholeAndNothingElseIsWritten) {
   }
 }
 
+TEST_P(GemmTest, PixelsAtEqualDistancesHaveTheBitsOfPixelsAnywhere) {
+  const size_t panel = table().panel;
+  for (const auto& [runs, run_length] : {std::pair<size_t, size_t>{1, 40}, {3, 9}, {3, 150}}) {
+    for (const size_t count : {1, 2, 5, 13, 14, 15, 40}) {
+      Problem problem = MakeProblem(count, runs, run_length, false);
+      const auto step = static_cast<ptrdiff_t>(Size(1, 3));
+      // Room for the pixels between what the offsets reach to both sides.
+      problem.input = Floats(2 * 40 + 3 * count + run_length);
+      const float* first = problem.input.data() + 40;
+      for (size_t i = 0; i < count; ++i)
+        problem.pixels[i] = first + static_cast<ptrdiff_t>(i) * step;
+      std::vector<uint32_t> pairs(problem.weights.size() / 2);
+      for (uint32_t& pair : pairs) pair = (Bits(Floats(1)[0]) >> 16) * 0x10001u;
+      const auto run = [&](PanelWeights weights, ptrdiff_t pixel_step) {
+        std::vector<float> out(count * panel);
+        table().gemm({.pixels = problem.pixels.data(),
+                      .count = count,
+                      .pixel_step = pixel_step,
+                      .run_offset = problem.run_offset.data(),
+                      .runs = runs,
+                      .run_length = run_length,
+                      .weights = weights,
+                      .bias = problem.bias.data(),
+                      .out = out.data(),
+                      .out_pitch = panel});
+        return out;
+      };
+      for (const PanelWeights& weights :
+           {PanelWeights(problem.weights.data()), PanelWeights(pairs.data())}) {
+        if (weights.pairs != nullptr && panel < 2) continue;
+        const std::vector<float> want = run(weights, 0);
+        problem.pixels.resize(1);  // nothing but the first may be read
+        const std::vector<float> got = run(weights, step);
+        for (size_t i = 1; i < count; ++i)
+          problem.pixels.push_back(first + static_cast<ptrdiff_t>(i) * step);
+        EXPECT_EQ(FirstDifference(got.data(), want.data(), want.size()), want.size())
+            << runs << " runs, " << count << " pixels";
+      }
+    }
+  }
+}
+
 TEST_P(GemmTest, PairsOfBfloat16HaveTheBitsOfTheFloatsTheyStandFor) {
   const size_t panel = table().panel;
   for (const size_t columns : {panel, panel / 2, panel / 4}) {
