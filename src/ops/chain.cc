@@ -51,20 +51,24 @@ kernels::EpilogueStep MakeEpilogueStep(const ChainStep& step) {
           .b = step.b};
 }
 
-kernels::Epilogue Chain::Fused(const Work& work, bool adds, float** targets,
-                               const float** operand_pointers,
-                               kernels::EpilogueStep* epilogue_steps) const {
-  kernels::Epilogue epilogue{.steps = epilogue_steps, .targets = targets};
-  if (work.compare) epilogue.changed = work.changed + work.spans.front().first;
+void Chain::SetTargets(const Work& work, float** targets, kernels::Epilogue& epilogue) const {
+  epilogue.targets = targets;
   epilogue.target_step = EqualStep(work.spans, out_.col_stride,
                                    [this](int row, int col) { return out_.Offset(row, col); });
-  const Span& first = work.spans.front();
-  if (epilogue.target_step != 0) *targets = work.Pixel<float>(out_, first.row, first.col);
+  if (work.compare) epilogue.changed = work.changed + work.spans.front().first;
+  if (epilogue.target_step != 0) {
+    *targets = work.Pixel<float>(out_, work.spans.front().row, work.spans.front().col);
+    return;
+  }
   for (const Span& span : work.spans) {
-    if (epilogue.target_step != 0) break;
     float* target = work.Pixel<float>(out_, span.row, span.col);
     for (int k = 0; k < span.count; ++k, target += out_.col_stride) *targets++ = target;
   }
+}
+
+kernels::Epilogue Chain::Fused(const Work& work, bool adds, const float** operand_pointers,
+                               kernels::EpilogueStep* epilogue_steps) const {
+  kernels::Epilogue epilogue{.steps = epilogue_steps};
   for (const ChainStep& step : steps_) {
     const bool first = epilogue.step_count == 0;  // what may happen in registers still may
     if (first && (epilogue.addend == nullptr || epilogue.add_first) &&
@@ -107,6 +111,11 @@ void Chain::Prefetch(const Work& work) const {
 void Chain::Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
                    size_t pitch, float* x, float* saved) const {
   Apply(work, spans, channel, width, pitch, x, saved);
+  Store(work, spans, channel, width, pitch, x);
+}
+
+void Chain::Store(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
+                  size_t pitch, const float* x) const {
   for (const Span& span : spans) {
     StoreChannels(kernels_, work, out_, span, channel, width, x, static_cast<int64_t>(pitch));
     x += static_cast<size_t>(span.count) * pitch;

@@ -24,12 +24,13 @@ class Chain {
   size_t operands() const { return operands_.size(); }
   /// True if no element of the operand is read for another element of the output.
   bool elementwise(size_t operand) const { return operands_[operand].elementwise(); }
-  /// The epilogue for the work's pixels; channel and width are to be filled in. It refers to the
-  /// rooms given: a target and `operands()` pointers a pixel, and `steps()` steps. `adds`: the
-  /// kernel takes an addend.
-  kernels::Epilogue Fused(const Work& work, bool adds, float** targets,
-                          const float** operand_pointers,
+  /// The chain as an epilogue for the work's pixels; targets, channel and width are to be filled
+  /// in. It refers to the rooms given: `operands()` pointers a pixel, and `steps()` steps. `adds`:
+  /// the kernel takes an addend.
+  kernels::Epilogue Fused(const Work& work, bool adds, const float** operand_pointers,
                           kernels::EpilogueStep* epilogue_steps) const;
+  /// Makes the epilogue store and compare the work's pixels. `targets` has room for all of them.
+  void SetTargets(const Work& work, float** targets, kernels::Epilogue& epilogue) const;
 
   /// Asks for the memory of the work's pixels, which Finish will compare and write.
   void Prefetch(const Work& work) const;
@@ -39,6 +40,9 @@ class Chain {
   /// beyond `width` is scratch. `saved` is as large.
   void Finish(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
               size_t pitch, float* x, float* saved) const;
+  /// The same where the steps have been applied.
+  void Store(const Work& work, std::span<const Span> spans, size_t channel, size_t width,
+             size_t pitch, const float* x) const;
 
   /// ORs into `out` the pixels whose operands changed; `masks` are those of the operands.
   void Affect(std::span<const MaskView> masks, const MaskView& out) const;

@@ -95,17 +95,27 @@ size_t ConvBase::Windows(const Work& work, const float** pixels, ptrdiff_t& step
 }
 
 kernels::Epilogue ConvBase::Begin(const Work& work, const Scratch& scratch, bool adds) const {
-  if (Fuses(work))
-    return chain_.Fused(work, adds, scratch.targets, scratch.operands, scratch.steps);
-  chain_.Prefetch(work);
-  *scratch.targets = scratch.block;
-  return {.targets = scratch.targets, .target_step = out_.channels};
+  kernels::Epilogue epilogue;
+  if (chain_.fuses()) epilogue = chain_.Fused(work, adds, scratch.operands, scratch.steps);
+  if (StoresAtOnce(work)) {
+    chain_.SetTargets(work, scratch.targets, epilogue);
+  } else {
+    chain_.Prefetch(work);
+    *scratch.targets = scratch.block;
+    epilogue.targets = scratch.targets;
+    epilogue.target_step = out_.channels;
+  }
+  return epilogue;
 }
 
 void ConvBase::End(const Work& work, const Scratch& scratch) const {
-  if (Fuses(work)) return;
+  if (StoresAtOnce(work)) return;
   const auto width = static_cast<size_t>(out_.channels);
-  chain_.Finish(work, work.spans, 0, width, width, scratch.block, scratch.saved);
+  if (chain_.fuses()) {
+    chain_.Store(work, work.spans, 0, width, width, scratch.block);
+  } else {
+    chain_.Finish(work, work.spans, 0, width, width, scratch.block, scratch.saved);
+  }
 }
 
 }  // namespace deltacnn

@@ -72,7 +72,8 @@ class ConvBase : public Kernel {
   std::array<WindowMap, 2> map_;  // rows, columns
 
  private:
-  bool Fuses(const Work& work) const { return chain_.fuses() && !(work.limits.cutoff > 0); }
+  /// A cutoff judges whole pixels, which the kernels do not have at once.
+  bool StoresAtOnce(const Work& work) const { return chain_.fuses() && !(work.limits.cutoff > 0); }
 
   size_t chunk_;
   size_t first_operand_;
