@@ -9,8 +9,8 @@
 
 namespace deltacnn {
 
-/// Nanoseconds, fitted to seven detectors on four clips, one core of a Zen 5 (docs/performance.md,
-/// "When a step is dense"); only ratios matter.
+/// Nanoseconds, fitted to nine networks, on three clips and with rectangles that change, one core
+/// of a Zen 5 (docs/performance.md, "When a step is dense"); only ratios matter.
 class CostModel {
  public:
   explicit CostModel(const PlanState& plan)
@@ -34,11 +34,12 @@ class CostModel {
  private:
   static constexpr double kVectorMac = 0.13;  // a multiply-add of a vector
   static constexpr double kDensePixel = 5.3;
-  static constexpr double kScatter = 1.3;  // multiply-adds of short runs against those of long ones
-  static constexpr double kPixel = 10;
+  static constexpr double kScatter =
+      1.05;  // multiply-adds of short runs against those of long ones
+  static constexpr double kPixel = 6;
   // What a run costs is mostly waiting for memory, unless a cache holds the state.
-  static constexpr double kCachedRun = 30;
-  static constexpr double kRun = 140;
+  static constexpr double kCachedRun = 50;
+  static constexpr double kRun = 240;
   static constexpr double kLargeState = 8 << 20;  // bytes
   static constexpr double kLayer = 600;
 
