@@ -1,7 +1,7 @@
 """Measures a policy on models x clips with `deltacnn verify`: agreement with dense runs, and cost.
 
-  python bench/policy_table.py build/bin/deltacnn --data DATA [--policy balanced]
-      [--models a,b] [--clips a,b] [--frames 24] [--skip 60] [--jobs 2] [-- --cutoff 0.1 ...]
+  python bench/policy_table.py --data DATA [--policy balanced] [--models a,b] [--clips a,b]
+      [--frames 24] [--skip 60] [--jobs 2] build/bin/deltacnn [-- --cutoff 0.1 ...]
 
 DATA holds `models/` and `videos/`; what --models and --clips name by a part of their file names is
 taken. Whatever follows `--` goes to `verify`. Recall and precision are pooled over the clips,

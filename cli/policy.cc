@@ -10,7 +10,7 @@ namespace {
 // What these keep and cost on real clips is measured in docs/accuracy.md; FastestDet needs more
 // reach.
 constexpr float kTolerance = 5;
-constexpr Policy kBalanced{.reach = 4, .cutoff = 0.13f, .strong = 0.22f, .refresh = 64};
+constexpr Policy kBalanced{.reach = 4, .cutoff = 0.12f, .strong = 0.20f, .refresh = 64};
 constexpr Policy kFast{.reach = 4, .cutoff = 0.16f, .strong = 0.28f, .refresh = 64};
 
 }  // namespace
