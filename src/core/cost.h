@@ -27,8 +27,11 @@ class CostModel {
   double dense() const { return dense_; }
   /// One layer of an incremental step: `pixels` in `runs` of adjacent ones.
   double Incremental(const PlanStep& step, size_t pixels, size_t runs) const {
-    return static_cast<double>(pixels) * (kScatter * Macs(step) + kPixel) +
-           static_cast<double>(runs) * run_ + kLayer;
+    const auto count = static_cast<double>(pixels);
+    // The more of a layer is computed, the nearer to what the caches hold does a run begin.
+    const double left_out = 1 - count / static_cast<double>(step.grid.pixels());
+    return count * (kScatter * Macs(step) + kPixel) +
+           static_cast<double>(runs) * std::max(left_out, 0.0) * run_ + kLayer;
   }
 
  private:

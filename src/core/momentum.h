@@ -44,10 +44,10 @@ class Momentum {
 
  private:
   // Somewhat before they are equal: the next step may well cost more than this one.
-  static constexpr double kBusy = 0.95;
+  static constexpr double kBusy = 0.9;
   // One dense step (the first, a scene cut, a lost packet) says nothing about the next.
   static constexpr int kBusySteps = 2;
-  static constexpr double kCalm = 0.88;  // and below which a step is worth keeping again
+  static constexpr double kCalm = 0.75;  // and below which a step is worth keeping again
 
   int busy_steps_ = 0;    // in a row
   double busy_rate_ = 0;  // cost of the last of them for each share of the input that changed
