@@ -29,8 +29,8 @@ HWY_INLINE V Polynomial(V x, const float (&coefficients)[kCount]) {
 }
 
 // These keep a NaN in `x`. So do hn::Min and hn::Max on x86, which return their second argument if
-// one is NaN, and on Arm, which return the NaN; elsewhere they do not.
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR || HWY_TARGET == HWY_NEON
+// one is NaN; elsewhere they may not. On Arm they return the number, other instructions the NaN.
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR
 template <class Vec>
 HWY_INLINE Vec AtLeast(Vec x, Vec low) {
   return hn::Max(low, x);
@@ -38,6 +38,27 @@ HWY_INLINE Vec AtLeast(Vec x, Vec low) {
 template <class Vec>
 HWY_INLINE Vec AtMost(Vec x, Vec high) {
   return hn::Min(high, x);
+}
+#elif HWY_TARGET == HWY_NEON
+template <size_t kCount>
+HWY_INLINE hn::Vec128<float, kCount> AtLeast(hn::Vec128<float, kCount> x,
+                                             hn::Vec128<float, kCount> low) {
+  using Vec = hn::Vec128<float, kCount>;
+  if constexpr (kCount == 4) {
+    return Vec(vmaxq_f32(low.raw, x.raw));
+  } else {
+    return Vec(vmax_f32(low.raw, x.raw));
+  }
+}
+template <size_t kCount>
+HWY_INLINE hn::Vec128<float, kCount> AtMost(hn::Vec128<float, kCount> x,
+                                            hn::Vec128<float, kCount> high) {
+  using Vec = hn::Vec128<float, kCount>;
+  if constexpr (kCount == 4) {
+    return Vec(vminq_f32(high.raw, x.raw));
+  } else {
+    return Vec(vmin_f32(high.raw, x.raw));
+  }
 }
 #else
 template <class Vec>
