@@ -167,7 +167,9 @@ TEST_P(GemmTest, PixelsAtEqualDistancesHaveTheBitsOfPixelsAnywhere) {
         problem.pixels[i] = first + static_cast<ptrdiff_t>(i) * step;
       std::vector<uint32_t> pairs(problem.weights.size() / 2);
       for (uint32_t& pair : pairs) pair = (Bits(Floats(1)[0]) >> 16) * 0x10001u;
-      const auto run = [&](PanelWeights weights, ptrdiff_t pixel_step) {
+      // Clang 14 captures no structured bindings as they are.
+      const auto run = [&, runs = runs, run_length = run_length](PanelWeights weights,
+                                                                 ptrdiff_t pixel_step) {
         std::vector<float> out(count * panel);
         table().gemm({.pixels = problem.pixels.data(),
                       .count = count,
