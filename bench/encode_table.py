@@ -18,12 +18,11 @@ import json
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from noise_table import decode, numbers, verify
+from noise_table import decode, numbers, parse, verify
 
 TIMES = re.compile(r"preprocess ([\d.]+) ms, network ([\d.]+) ms")
 RECORDING = re.compile(r"encode ([\d.]+) ms, decode ([\d.]+) ms")
@@ -111,9 +110,7 @@ def main() -> None:
     parser.add_argument("--sigmas", type=numbers(float), default=[0.0, 2.0, 4.0, 8.0])
     parser.add_argument("--crfs", type=numbers(int), default=[23, 30])
     parser.add_argument("--rounds", type=int, default=3)
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    arguments = parser.parse_args(sys.argv[1:end])
-    arguments.rest = sys.argv[end + 1 :]
+    arguments = parse(parser)
     print("| clip | sigma | encoder | changed | MACs | encode | decode | feed | network "
           "| dense | clean |")  # fmt: skip
     print("|---" * 11 + "|")

@@ -96,6 +96,14 @@ def numbers(kind: type) -> object:
     return lambda text: [kind(part) for part in text.split(",") if part]
 
 
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments; `rest` is what follows `--`."""
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments = parser.parse_args(sys.argv[1:end])
+    arguments.rest = sys.argv[end + 1 :]
+    return arguments
+
+
 def main() -> None:
     """Prints a Markdown table for each clip and the rise of the cost over all."""
     parser = argparse.ArgumentParser(
@@ -108,9 +116,7 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=60)
     parser.add_argument("--sigmas", type=numbers(float), default=[1.0, 2.0, 4.0, 8.0])
     parser.add_argument("--crfs", type=numbers(int), default=[23, 29, 35])
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    arguments = parser.parse_args(sys.argv[1:end])
-    arguments.rest = sys.argv[end + 1 :]
+    arguments = parse(parser)
     rises: dict[str, list[float]] = {}
     print("| clip | variant | input changed | MACs | cost | objects | recall .5 | precision .5 "
           "| recall .75 | precision .75 |")  # fmt: skip

@@ -37,8 +37,7 @@ class CostModel {
  private:
   static constexpr double kVectorMac = 0.13;  // a multiply-add of a vector
   static constexpr double kDensePixel = 5.3;
-  static constexpr double kScatter =
-      1.05;  // multiply-adds of short runs against those of long ones
+  static constexpr double kScatter = 1.05;  // multiply-adds here and there against those in order
   static constexpr double kPixel = 6;
   // What a run costs is mostly waiting for memory, unless a cache holds the state.
   static constexpr double kCachedRun = 50;
