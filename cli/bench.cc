@@ -136,6 +136,7 @@ Result<std::vector<Row>> OnVideo(const BenchArguments& arguments, const VisionMo
   Progress progress;
   Row warm_up;
   Row row;
+  Answer answer;
   const Stopwatch watch;
   for (int64_t frames = 0; !Interrupted(); ++frames) {
     if (row.Done(watch, arguments.seconds)) break;
@@ -150,6 +151,8 @@ Result<std::vector<Row>> OnVideo(const BenchArguments& arguments, const VisionMo
     if (!dense_ms.ok()) return dense_ms.error();
     const auto step_ms = StepIncremental(incremental->stream(), timed);
     if (!step_ms.ok()) return step_ms.error();
+    // The next step's focus.
+    DELTACNN_RETURN_IF_ERROR(incremental->Decode(model.preset.conf, model.preset.iou, answer));
     if (progress.due()) progress.Show(fmt::format("frame {}", frames));
   }
   if (row.step_ms.size() == 0) {

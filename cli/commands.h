@@ -26,6 +26,7 @@ struct PolicyArguments {
   std::optional<int> reach;
   std::optional<float> cutoff;
   std::optional<float> strong;
+  std::optional<float> background;
   std::optional<int> refresh;
 };
 

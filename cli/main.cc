@@ -72,8 +72,12 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
                   "Change of a layer's pixel from which on it spreads as far as --reach says")
       ->check(CLI::Range(0.0, 1.0));
   command
+      .add_option("--background", policy.background,
+                  "How many times as large --cutoff and --strong are away from objects")
+      ->check(CLI::Range(1.0, 1000.0));
+  command
       .add_option("--refresh", policy.refresh,
-                  "Frames within which what the reach left out is computed")
+                  "Frames within which what the policy put off is computed")
       ->check(CLI::Range(1, 100000));
 }
 

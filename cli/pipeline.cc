@@ -109,6 +109,7 @@ Status Pipeline::Decode(float conf, float iou, Answer& answer) {
   const Stopwatch watch;
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i] = stream_.Output(i);
   DELTACNN_RETURN_IF_ERROR(decoder_->Decode(outputs_, conf, iou, answer));
+  stream_.SetFocus(decoder_->regions());
   const PixelTransform& map = preprocess_.transform();
   MapToSource({.scale_x = static_cast<float>(map.scale_x),
                .scale_y = static_cast<float>(map.scale_y),

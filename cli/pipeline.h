@@ -34,8 +34,8 @@ class Pipeline final : public Contender {
   /// Finds out what changed and brings the network's input up to date. A discontinuity resets.
   Status Feed(const FrameView& frame) override;
   Result<StepReport> Step() override;
-  /// What the outputs of the last step mean, in pixels of the last frame. Without a decoder the
-  /// answer is of kind kNone.
+  /// What the outputs of the last step mean, in pixels of the last frame; the next step's focus is
+  /// where they hold something. Without a decoder the answer is of kind kNone.
   Status Decode(float conf, float iou, Answer& answer) override;
   /// Forgets all frames: what comes next is computed from its own pixels alone.
   void Reset();

@@ -10,8 +10,10 @@ namespace {
 // What these keep and cost on real clips is measured in docs/accuracy.md; FastestDet needs more
 // reach.
 constexpr float kTolerance = 5;
-constexpr Policy kBalanced{.reach = 4, .cutoff = 0.12f, .strong = 0.20f, .refresh = 64};
-constexpr Policy kFast{.reach = 4, .cutoff = 0.16f, .strong = 0.28f, .refresh = 64};
+constexpr Policy kBalanced{
+    .reach = 4, .cutoff = 0.12f, .strong = 0.24f, .background = 2.5f, .refresh = 32};
+constexpr Policy kFast{
+    .reach = 4, .cutoff = 0.16f, .strong = 0.32f, .background = 3, .refresh = 32};
 
 }  // namespace
 
@@ -31,6 +33,10 @@ std::string RunPolicy::GivesUp() const {
   if (layers.cutoff > 0) {
     text += fmt::format("{}changes within layers below {:g} %", tolerance > 0 ? ", " : "",
                         100 * layers.cutoff);
+    if (layers.reach >= 0 && layers.background > 1) {
+      text += fmt::format(" (away from objects {:g} %, for up to {} frames)",
+                          100 * layers.cutoff * layers.background, layers.refresh);
+    }
   }
   if (layers.reach >= 0) {
     text +=
@@ -69,6 +75,7 @@ Result<RunPolicy> FindPolicy(const PolicyArguments& arguments) {
   policy.layers.reach = arguments.reach.value_or(policy.layers.reach);
   policy.layers.cutoff = arguments.cutoff.value_or(policy.layers.cutoff);
   policy.layers.strong = arguments.strong.value_or(policy.layers.strong);
+  policy.layers.background = arguments.background.value_or(policy.layers.background);
   policy.layers.refresh = arguments.refresh.value_or(policy.layers.refresh);
   return policy;
 }

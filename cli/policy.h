@@ -31,6 +31,7 @@ void ForEachNumber(AnyRunPolicy& policy, Visit&& visit) {
   visit("reach", policy.layers.reach, -1, 1000);
   visit("cutoff", policy.layers.cutoff, 0, 1);
   visit("strong", policy.layers.strong, 0, 1);
+  visit("background", policy.layers.background, 1, 1000);
   visit("refresh", policy.layers.refresh, 1, 100'000);
 }
 

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "deltacnn/region.h"
 #include "deltacnn/result.h"
 #include "deltacnn/tensor.h"
 
@@ -204,12 +205,21 @@ class Decoder {
   /// Create saw) the answer is empty.
   Status Decode(std::span<const TensorView> outputs, float conf, float iou, Answer& answer);
 
+  /// Scores from which on regions() has an object, if `conf` is not lower still.
+  static constexpr float kFaintScore = 0.1F;
+  /// Where the outputs last decoded hold an object, be it too faint for the answer: the boxes with
+  /// a score of at least kFaintScore, for Stream::SetFocus. Of decoders that do not look for boxes,
+  /// and before the first Decode, one region that covers any picture. Valid until the next Decode.
+  std::span<const Region> regions() const { return regions_; }
+
   /// Number of classes that the outputs have room for; 0 where the shapes do not tell.
   int classes() const;
 
  private:
-  explicit Decoder(std::unique_ptr<FamilyDecoder> family);
+  Decoder(std::unique_ptr<FamilyDecoder> family, bool finds_boxes);
   std::unique_ptr<FamilyDecoder> family_;
+  bool finds_boxes_;
+  std::vector<Region> regions_;
 };
 
 /// Intersection over union of two boxes; 0 for empty ones.

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "deltacnn/executor.h"
 #include "deltacnn/model.h"
+#include "deltacnn/region.h"
 #include "deltacnn/result.h"
 #include "deltacnn/tensor.h"
 
@@ -31,9 +33,13 @@ struct Policy {
   /// update the cells that overlap a changed input pixel and no others. 0..1; of no effect unless
   /// larger than a `cutoff` above 0, and with a `reach`.
   float strong = 0;
-  /// What `reach` and `strong` have left out is caught up with in one band of the picture at a
-  /// time, once around in this many steps; what that changes goes on without a limit, so nothing
-  /// waits longer. At least 1; of no effect without `reach`.
+  /// Outside of the regions that Stream::SetFocus names, `cutoff` and `strong` are this many times
+  /// as large. 1 (the same everywhere) to 1000; of no effect without `reach` and SetFocus.
+  float background = 1;
+  /// What `reach`, `strong` and `background` have left out is caught up with within this many
+  /// steps: in bands of the picture, one every 8 steps (under a budget, one every step); what that
+  /// changes goes on without a limit, so nothing waits longer. At least 1; of no effect without
+  /// `reach`.
   int refresh = 32;
 };
 
@@ -103,7 +109,14 @@ class Stream {
   /// Output `index`, row-major; valid until the next Step, Reset or move.
   TensorView Output(size_t index) const;
 
-  /// Forgets what was computed: the next step is dense.
+  /// Names the regions of the image input where objects are or seem to be, in place of those named
+  /// before: the next steps give up more elsewhere, as Policy::background says. Any number of them,
+  /// in any order; until the first call, and after Reset, the whole picture counts as named. An
+  /// object that appears elsewhere needs a larger change to be seen at once; a smaller one is seen
+  /// within Policy::refresh steps. Decoder::regions() gives them from the last step's outputs.
+  void SetFocus(std::span<const Region> regions);
+
+  /// Forgets what was computed and the focus: the next step is dense.
   void Reset();
 
   const std::vector<LayerWork>& work() const;

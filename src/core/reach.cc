@@ -18,10 +18,12 @@ WindowMap BlockMap(int inputs, int cells) {
 
 }  // namespace
 
-Reach::Reach(const PlanState& plan, const Policy& policy)
-    : refresh_(std::max(policy.refresh, 1)),
+Reach::Reach(const PlanState& plan, const Policy& policy, int steps_per_band)
+    : steps_per_band_(std::clamp(policy.refresh, 1, steps_per_band)),
+      bands_(std::max(policy.refresh / steps_per_band_, 1)),
       resolution_of_(plan.steps.size(), -1),
       owed_(plan.steps.size()),
+      doubted_(plan.steps.size()),
       owed_count_(plan.steps.size(), 0) {
   if (policy.reach < 0 || plan.inputs.size() != 1 || plan.inputs[0].info.shape.size() != 4 ||
       plan.inputs[0].info.shape[0] != 1) {
@@ -45,6 +47,7 @@ Reach::Reach(const PlanState& plan, const Policy& policy)
       resolutions_.push_back(MakeResolution(input, step.grid, policy.reach));
     }
     owed_[i].assign(step.grid.words(), 0);
+    doubted_[i].assign(step.grid.words(), 0);
   }
 }
 
@@ -96,8 +99,9 @@ void Reach::Begin(const MaskView& input) {
 }
 
 bool Reach::BeginRefresh() {
-  if (!enabled_) return false;
-  turn_ = (turn_ + 1) % refresh_;
+  if (!enabled_ || ++steps_ < steps_per_band_) return false;
+  steps_ = 0;
+  band_ = (band_ + 1) % bands_;
   refreshing_ = true;
   for (size_t i = 0; i < owed_.size(); ++i)
     if (Owes(i)) return true;
@@ -105,21 +109,25 @@ bool Reach::BeginRefresh() {
 }
 
 bool Reach::Owes(size_t index) const {
-  if (owed_count_[index] == 0 || !refreshing_) return owed_count_[index] > 0;
-  return std::ranges::any_of(Band(index), [](uint64_t word) { return word != 0; });
+  if (!refreshing_) return owed_count_[index] > 0;
+  if (!limits(index)) return false;
+  const WordRange band = Band(index);
+  for (size_t w = band.begin; w < band.end; ++w)
+    if ((owed_[index][w] | doubted_[index][w]) != 0) return true;
+  return false;
 }
 
-/// What step `index` owes in the band: one of `refresh_` equal shares of its rows.
-std::span<const uint64_t> Reach::Band(size_t index) const {
+/// The words of the band in the masks of step `index`: one of `bands_` equal shares of its rows.
+Reach::WordRange Reach::Band(size_t index) const {
   const Grid& grid = resolutions_[static_cast<size_t>(resolution_of_[index])].grid;
-  const auto word = [&](int64_t turn) {
-    return static_cast<size_t>(turn * grid.rows / refresh_ * grid.words_per_row());
+  const auto word = [&](int64_t band) {
+    return static_cast<size_t>(band * grid.rows / bands_ * grid.words_per_row());
   };
-  return std::span(owed_[index]).subspan(word(turn_), word(turn_ + 1) - word(turn_));
+  return {word(band_), word(band_ + 1)};
 }
 
 void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong) {
-  if (resolution_of_[index] < 0) return;
+  if (!limits(index)) return;
   Resolution& resolution = resolutions_[static_cast<size_t>(resolution_of_[index])];
   Refresh(resolution);
   int64_t count = 0;
@@ -136,22 +144,33 @@ void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong
   owed_count_[index] = count;
 }
 
+void Reach::Doubt(size_t index, const MaskView& strict, const MaskView& generous,
+                  const MaskView& changed) {
+  std::vector<uint64_t>& doubted = doubted_[index];
+  for (size_t w = 0; w < doubted.size(); ++w) {
+    doubted[w] = (doubted[w] & ~strict.words[w]) | generous.words[w];
+    doubted[w] &= ~changed.words[w];
+  }
+}
+
 void Reach::Settle(size_t index, const MaskView& affected) {
-  if (owed_count_[index] == 0) return;
+  if (!limits(index)) return;
   std::vector<uint64_t>& owed = owed_[index];
-  const std::span<const uint64_t> band = Band(index);
-  uint64_t* words = affected.words + (band.data() - owed.data());
-  for (size_t w = 0; w < band.size(); ++w) words[w] |= band[w];
+  std::vector<uint64_t>& doubted = doubted_[index];
+  const WordRange band = Band(index);
+  for (size_t w = band.begin; w < band.end; ++w) affected.words[w] |= owed[w] | doubted[w];
   int64_t count = 0;
   for (size_t w = 0; w < owed.size(); ++w) {
     owed[w] &= ~affected.words[w];
+    doubted[w] &= ~affected.words[w];
     count += CountBits(owed[w]);
   }
   owed_count_[index] = count;
 }
 
 void Reach::Forget() {
-  for (auto& owed : owed_) std::ranges::fill(owed, 0);
+  for (auto* marks : {&owed_, &doubted_})
+    for (std::vector<uint64_t>& words : *marks) std::ranges::fill(words, 0);
   std::ranges::fill(owed_count_, 0);
 }
 

@@ -6,18 +6,23 @@
 namespace deltacnn {
 
 void SpanList::Reserve(const Grid& grid) {
-  // Every second pixel is the worst case; every chunk may split one run.
   const auto pixels = static_cast<size_t>(grid.pixels());
-  spans_.reserve(static_cast<size_t>(grid.rows) * (static_cast<size_t>(grid.cols) / 2 + 1) +
-                 pixels + 1);
-  chunk_begin_.reserve(pixels + 2);
+  spans_.reserve(pixels);
+  chunk_begin_.reserve(pixels);
 }
 
-void SpanList::Build(const MaskView& mask, int chunk) {
+void SpanList::Clear() {
   spans_.clear();
   chunk_begin_.clear();
   pixels_ = 0;
   runs_ = 0;
+}
+
+void SpanList::Add(const MaskView& mask, int chunk, int side) {
+  side > 1 ? AddTiles(mask, chunk, side) : AddRows(mask, chunk);
+}
+
+void SpanList::AddRows(const MaskView& mask, int chunk) {
   int room = 0;  // pixels that the open chunk still takes
   for (int row = 0; row < mask.grid.rows; ++row) {
     ForEachRun(mask.row(row), mask.grid.cols, [&](int begin, int end) {
@@ -35,13 +40,9 @@ void SpanList::Build(const MaskView& mask, int chunk) {
       }
     });
   }
-  chunk_begin_.push_back(spans_.size());
 }
 
-void SpanList::BuildByTiles(const MaskView& mask, int chunk, int side) {
-  spans_.clear();
-  chunk_begin_.clear();
-  pixels_ = 0;
+void SpanList::AddTiles(const MaskView& mask, int chunk, int side) {
   const int most = std::max(1, chunk / (side * side));
   const uint64_t tile = (uint64_t{1} << side) - 1;
   int room = 0;  // tiles that the open chunk still takes
@@ -72,7 +73,6 @@ void SpanList::BuildByTiles(const MaskView& mask, int chunk, int side) {
       }
     }
   }
-  chunk_begin_.push_back(spans_.size());
   runs_ = spans_.size();
 }
 

@@ -11,18 +11,21 @@ namespace deltacnn {
 
 class SpanList {
  public:
-  /// Makes room for any list over `grid`, so that Build never allocates.
+  /// Makes room for any list over `grid`, also one of two masks that share no pixel, so that Add
+  /// never allocates.
   void Reserve(const Grid& grid);
 
-  /// Lists the set pixels in chunks of at most `chunk` pixels, row by row.
-  void Build(const MaskView& mask, int chunk);
-  /// The same by tiles of `side` x `side` pixels (side divides 64): all pixels of one, then those
-  /// of its right neighbour. No chunk has more than chunk / (side * side) tiles, but one at least.
-  void BuildByTiles(const MaskView& mask, int chunk, int side);
+  void Clear();
+  /// Lists the set pixels behind those listed, in chunks of their own: of at most `chunk` pixels
+  /// each, row by row; or, with a `side` above 1, by tiles of side x side pixels (it divides 64),
+  /// all pixels of one and then those of its right neighbour, in chunks of at most chunk / (side *
+  /// side) tiles, but one at least.
+  void Add(const MaskView& mask, int chunk, int side = 1);
 
-  size_t chunks() const { return chunk_begin_.empty() ? 0 : chunk_begin_.size() - 1; }
+  size_t chunks() const { return chunk_begin_.size(); }
   std::span<const Span> chunk(size_t i) const {
-    return std::span(spans_).subspan(chunk_begin_[i], chunk_begin_[i + 1] - chunk_begin_[i]);
+    const size_t end = i + 1 < chunks() ? chunk_begin_[i + 1] : spans_.size();
+    return std::span(spans_).subspan(chunk_begin_[i], end - chunk_begin_[i]);
   }
   std::span<const Span> all() const { return spans_; }
   size_t pixels() const { return pixels_; }
@@ -30,8 +33,11 @@ class SpanList {
   size_t runs() const { return runs_; }
 
  private:
+  void AddRows(const MaskView& mask, int chunk);
+  void AddTiles(const MaskView& mask, int chunk, int side);
+
   std::vector<Span> spans_;
-  std::vector<size_t> chunk_begin_;  // and the end of the last chunk
+  std::vector<size_t> chunk_begin_;
   size_t pixels_ = 0;
   size_t runs_ = 0;
 };

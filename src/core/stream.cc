@@ -8,6 +8,8 @@
 #include "core/budget.h"
 #include "core/cost.h"
 #include "core/evaluate.h"
+#include "core/flags.h"
+#include "core/focus.h"
 #include "core/memory.h"
 #include "core/momentum.h"
 #include "core/plan.h"
@@ -31,37 +33,6 @@ size_t Align(size_t size) {
   return (size + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment;
 }
 
-/// Bit i of the result is bit `bit` of flags[i], for `count` <= 64 flags. Reads up to 7 bytes more.
-uint64_t Gather(const uint8_t* flags, int count, int bit) {
-  uint64_t gathered = 0;
-  for (int i = 0; i < count; i += 8) {
-    uint64_t bytes = 0;
-    std::memcpy(&bytes, flags + i, 8);
-    // Byte k's bit meets the factor's bit 56 - 7k at bit 56 + k, and no other does.
-    gathered |= (bytes >> bit & 0x0101010101010101) * 0x0102040810204080 >> 56 << i;
-  }
-  return count == 64 ? gathered : gathered & ((uint64_t{1} << count) - 1);
-}
-
-/// Clears the pixels of a span that have not changed, and adds the strong ones to `strong` if that
-/// is kept. Returns how many have changed.
-int KeepFlagged(const Span& span, const uint8_t* flags, const MaskView& out,
-                const MaskView& strong) {
-  static_assert(kChanged == 1 && kStrong == 2);
-  int changes = 0;
-  for (int k = 0, count = 0; k < span.count; k += count) {
-    const int word = (span.col + k) / 64;
-    const int shift = (span.col + k) % 64;
-    count = std::min(64 - shift, span.count - k);
-    const uint64_t kept = Gather(flags + k, count, 0);
-    const uint64_t range = ~uint64_t{0} >> (64 - count);
-    out.row(span.row)[word] &= ~((range & ~kept) << shift);
-    if (strong.words != nullptr) strong.row(span.row)[word] |= Gather(flags + k, count, 1) << shift;
-    changes += CountBits(kept);
-  }
-  return changes;
-}
-
 }  // namespace
 
 struct Stream::State {
@@ -70,7 +41,9 @@ struct Stream::State {
         executor(options.executor != nullptr ? options.executor
                                              : std::make_shared<ThreadPool>(options.threads)),
         time_layers(options.time_layers),
-        reach(p(), options.policy),
+        // Under a budget no step may take much longer than the others.
+        reach(p(), options.policy, options.budget_ms > 0 ? 1 : Reach::kStepsPerBand),
+        focus(p(), options.policy, reach),
         strength(p(), options.policy),
         cost_model(p()),
         budget(
@@ -99,6 +72,7 @@ struct Stream::State {
   void RunSteps();
   void ClearInputs();
   void Compute(const PlanStep& step, size_t index, const MaskView& affected);
+  size_t ListPixels(const PlanStep& step, size_t index, const MaskView& affected, bool& parallel);
   double CountInputs();
   void Begin(double input_changed);
   Status RunDynamic();
@@ -110,6 +84,7 @@ struct Stream::State {
   std::shared_ptr<Executor> executor;
   bool time_layers;
   Reach reach;
+  Focus focus;
   Strength strength;
   CostModel cost_model;
   Budget budget;
@@ -121,9 +96,12 @@ struct Stream::State {
   double cost = 0;    // of the current step, as the model has it
   bool keeps = true;  // the current step keeps its state
   mutable std::vector<uint64_t> mask_words, strong_words;
+  // The pixels of the current layer in the focus and in the background; empty without a focus.
+  std::vector<uint64_t> focus_words, background_words;
   std::vector<size_t> mask_offset;
   std::vector<int64_t> mask_count;  // set bits of every mask
   SpanList list;
+  bool split = false;  // the list: by what the focus and the background hold
   std::vector<uint8_t> changed;
   Bytes scratch;
   size_t scratch_stride = 0;
@@ -171,10 +149,16 @@ bool Stream::State::Allocate() {
   mask_count.assign(plan_state.mask_grids.size(), 0);
   size_t pixels = 0;
   size_t most_inputs = 0;
+  size_t most_words = 0;
   for (const PlanStep& step : plan_state.steps) {
     list.Reserve(step.grid);
     pixels = std::max(pixels, static_cast<size_t>(step.grid.pixels()));
     most_inputs = std::max(most_inputs, step.input_masks.size());
+    most_words = std::max(most_words, step.grid.words());
+  }
+  if (focus.enabled()) {
+    focus_words.resize(most_words);
+    background_words.resize(most_words);
   }
   changed.assign(pixels + 7, 0);  // see Gather
   step_masks.reserve(most_inputs);
@@ -233,6 +217,10 @@ void Stream::State::RunStep(size_t index) {
     changes = 0;
     for (const Span& span : list.all())
       changes += KeepFlagged(span, &changed[span.first], out, strong);
+    if (split) {
+      reach.Doubt(index, {focus_words.data(), step.grid}, {background_words.data(), step.grid},
+                  out);
+    }
     if (strong.words != nullptr) strong.And(out);
   }
   mask_count[out_index] = changes;
@@ -288,12 +276,15 @@ MaskView Stream::State::FindAffected(size_t index, const MaskView& out) {
   return strong;
 }
 
-void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& affected) {
+/// Lists the affected pixels of a step, those in the focus before the others. Returns how many
+/// chunks hold those that have to obey the limits in full.
+size_t Stream::State::ListPixels(const PlanStep& step, size_t index, const MaskView& affected,
+                                 bool& parallel) {
   const Kernel& kernel = *step.kernel;
   const int most = kernel.ChunkPixels();
   const int side = kernel.TileSide();
   int chunk = most;
-  bool parallel = false;
+  parallel = false;
   if (executor->threads() > 1) {
     const int64_t pixels = affected.Count();
     const int64_t each = kernel.MacsPerPixel() + 64;
@@ -304,19 +295,38 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
     const int least = std::min(side * side * 14, most);
     if (parallel) chunk = static_cast<int>(std::clamp<int64_t>(even, least, most));
   }
-  if (side > 1) {
-    list.BuildByTiles(affected, chunk, side);
-  } else {
-    list.Build(affected, chunk);
+  list.Clear();
+  split = false;
+  MaskView near;
+  if (!dense && !reach.refreshing() && strength.limits(index).cutoff > 0) near = focus.Mask(index);
+  if (near.words == nullptr) {
+    list.Add(affected, chunk, side);
+    return list.chunks();
   }
+  split = true;
+  for (size_t w = 0; w < near.grid.words(); ++w) {
+    focus_words[w] = affected.words[w] & near.words[w];
+    background_words[w] = affected.words[w] & ~near.words[w];
+  }
+  list.Add({focus_words.data(), near.grid}, chunk, side);
+  const size_t strict = list.chunks();
+  list.Add({background_words.data(), near.grid}, chunk, side);
+  return strict;
+}
+
+void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& affected) {
+  bool parallel = false;
+  const size_t strict = ListPixels(step, index, affected, parallel);
   std::fill_n(changed.begin(), list.pixels(), uint8_t{0});
+  const ChangeLimits near = dense ? ChangeLimits{} : strength.limits(index);
+  const ChangeLimits far = dense ? ChangeLimits{} : strength.background_limits(index);
   const auto run = [&](size_t task, int thread) {
-    kernel.Compute({.spans = list.chunk(task),
-                    .buffers = buffers.data(),
-                    .scratch = scratch.get() + static_cast<size_t>(thread) * scratch_stride,
-                    .changed = changed.data(),
-                    .compare = !dense,
-                    .limits = dense ? ChangeLimits{} : strength.limits(index)});
+    step.kernel->Compute({.spans = list.chunk(task),
+                          .buffers = buffers.data(),
+                          .scratch = scratch.get() + static_cast<size_t>(thread) * scratch_stride,
+                          .changed = changed.data(),
+                          .compare = !dense,
+                          .limits = task < strict ? near : far});
   };
   if (parallel) {
     RunTasks(*executor, list.chunks(), run);
@@ -404,9 +414,10 @@ Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOpti
     return Error{ErrorCode::kUsage, "threads: " + std::to_string(threads) + " is not in 1..1024"};
   const Policy& policy = options.policy;
   if (!(policy.cutoff >= 0 && policy.cutoff <= 1) || !(policy.strong >= 0 && policy.strong <= 1) ||
-      policy.refresh < 1) {
+      !(policy.background >= 1 && policy.background <= 1000) || policy.refresh < 1) {
     return Error{ErrorCode::kUsage,
-                 "policy: cutoff and strong must lie in 0..1 and refresh be at least 1"};
+                 "policy: cutoff and strong must lie in 0..1, background in 1..1000, and refresh "
+                 "be at least 1"};
   }
   if (!(options.budget_ms >= 0)) return Error{ErrorCode::kUsage, "budget_ms: must not be negative"};
   auto state = std::make_unique<State>(std::move(plan), options);
@@ -420,7 +431,11 @@ Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOpti
 
 const Plan& Stream::plan() const { return *state_->plan; }
 const std::vector<LayerWork>& Stream::work() const { return state_->work; }
-void Stream::Reset() { state_->dense = true; }
+void Stream::SetFocus(std::span<const Region> regions) { state_->focus.Set(regions); }
+void Stream::Reset() {
+  state_->dense = true;
+  state_->focus.Forget();
+}
 Status Stream::TrackWorkMap() { return state_->work_log.SwitchOn(state_->p()); }
 const WorkMap& Stream::work_map() const { return state_->work_log.map(); }
 

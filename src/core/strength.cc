@@ -16,6 +16,7 @@ constexpr double kFloor = 0.1;
 Strength::Strength(const PlanState& plan, const Policy& policy)
     : cutoff_(policy.cutoff * policy.cutoff),
       strong_(policy.strong * policy.strong),
+      background_(policy.background * policy.background),
       weights_(plan.steps.size()),
       limits_(plan.steps.size()) {
   if (policy.cutoff <= 0) return;

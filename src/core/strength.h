@@ -20,10 +20,18 @@ class Strength {
   void Measure(const PlanState& plan, size_t index, std::byte* const* buffers);
   /// What Kernel::Compute takes in Work::limits; `cutoff` is 0 where every bit counts.
   ChangeLimits limits(size_t index) const { return limits_[index]; }
+  /// The same outside of the focus.
+  ChangeLimits background_limits(size_t index) const {
+    ChangeLimits limits = limits_[index];
+    limits.cutoff *= background_;
+    limits.strong *= background_;
+    return limits;
+  }
 
  private:
   float cutoff_ = 0;  // squared, as are those of the limits
   float strong_ = 0;
+  float background_ = 1;                     // squared too
   std::vector<std::vector<float>> weights_;  // by step, then channel; empty where not measured
   std::vector<ChangeLimits> limits_;         // by step
   std::vector<double> sum_, squares_;        // by channel, of the step being measured

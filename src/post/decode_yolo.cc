@@ -67,7 +67,7 @@ class YoloDecoder : public FamilyDecoder {
         detection.keypoints.push_back(
             {rows.At(row, value), rows.At(row, value + 1), rows.At(row, value + 2)});
       }
-      if (extras_.masks > 0) {
+      if (extras_.masks > 0 && detection.score >= answer_conf_) {
         coefficients_.clear();
         for (int m = 0; m < extras_.masks; ++m) {
           coefficients_.push_back(rows.At(row, extras_.first + m));

@@ -1,5 +1,7 @@
 #include "post/decoder.h"
 
+#include <algorithm>
+
 namespace deltacnn {
 namespace {
 
@@ -55,6 +57,28 @@ DecoderResult CreateFamily(const Preset& preset, const ModelFacts& facts) {
   return DecoderResult(std::make_unique<RawOutputs>());
 }
 
+/// True if the answers are boxes that no worse box has a say in: those above a score are the same
+/// whatever is found below. (Of PoseNet's people, faint ones claim key points.)
+bool FindsBoxes(DecoderKind kind) {
+  switch (kind) {
+    case DecoderKind::kYolox:
+    case DecoderKind::kYolov5:
+    case DecoderKind::kYolov8:
+    case DecoderKind::kYoloEndToEnd:
+    case DecoderKind::kNanodet:
+    case DecoderKind::kFastestdet:
+    case DecoderKind::kUltraface:
+    case DecoderKind::kRetinaface:
+    case DecoderKind::kYunet:
+    case DecoderKind::kNms:
+      return true;
+    default:
+      return false;
+  }
+}
+
+constexpr Region kEverywhere{-INFINITY, -INFINITY, INFINITY, INFINITY};
+
 void Clear(Answer& answer) {
   answer.kind = AnswerKind::kNone;
   answer.detections.clear();
@@ -71,9 +95,10 @@ void FamilyDecoder::Use(const ModelFacts& facts, int index, Values values) {
   slots_.push_back({index, output.name, output.shape, values});
 }
 
-Status FamilyDecoder::Decode(std::span<const TensorView> outputs, float conf, float iou,
-                             Answer& answer) {
+Status FamilyDecoder::Decode(std::span<const TensorView> outputs, float conf, float faint,
+                             float iou, Answer& answer) {
   Clear(answer);
+  answer_conf_ = conf;
   bound_.clear();
   for (const Slot& slot : slots_) {
     if (static_cast<size_t>(slot.index) >= outputs.size()) {
@@ -99,11 +124,12 @@ Status FamilyDecoder::Decode(std::span<const TensorView> outputs, float conf, fl
     }
     bound_.push_back(view);
   }
-  Run(bound_, conf, iou, answer);
+  Run(bound_, faint, iou, answer);
   return {};
 }
 
-Decoder::Decoder(std::unique_ptr<FamilyDecoder> family) : family_(std::move(family)) {}
+Decoder::Decoder(std::unique_ptr<FamilyDecoder> family, bool finds_boxes)
+    : family_(std::move(family)), finds_boxes_(finds_boxes), regions_{kEverywhere} {}
 Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder& Decoder::operator=(Decoder&&) noexcept = default;
 Decoder::~Decoder() = default;
@@ -127,11 +153,21 @@ Result<Decoder> Decoder::Create(const Preset& preset, const ModelFacts& facts) {
                                         std::to_string(classes) +
                                         " classes; give one name for each class"};
   }
-  return Decoder(std::move(*family));
+  return Decoder(std::move(*family), FindsBoxes(preset.decoder));
 }
 
 Status Decoder::Decode(std::span<const TensorView> outputs, float conf, float iou, Answer& answer) {
-  return family_->Decode(outputs, conf, iou, answer);
+  regions_.assign(1, kEverywhere);
+  const float faint = finds_boxes_ ? std::min(conf, kFaintScore) : conf;
+  DELTACNN_RETURN_IF_ERROR(family_->Decode(outputs, conf, faint, iou, answer));
+  if (!finds_boxes_) return {};
+  regions_.clear();
+  for (const Detection& d : answer.detections) regions_.push_back({d.x1, d.y1, d.x2, d.y2});
+  // Best score first.
+  const auto below = std::ranges::find_if_not(
+      answer.detections, [conf](const Detection& d) { return d.score >= conf; });
+  answer.detections.erase(below, answer.detections.end());
+  return {};
 }
 
 int Decoder::classes() const { return family_->classes(); }

@@ -20,7 +20,9 @@ class FamilyDecoder {
  public:
   virtual ~FamilyDecoder() = default;
 
-  Status Decode(std::span<const TensorView> outputs, float conf, float iou, Answer& answer);
+  /// Objects below `conf` are wanted as boxes only, down to `faint`.
+  Status Decode(std::span<const TensorView> outputs, float conf, float faint, float iou,
+                Answer& answer);
   int classes() const { return classes_; }
 
  protected:
@@ -33,6 +35,7 @@ class FamilyDecoder {
   virtual void Run(std::span<const TensorView> in, float conf, float iou, Answer& answer) = 0;
 
   int classes_ = 0;
+  float answer_conf_ = 0;  // of the current Run: boxes below need no masks
 
  private:
   struct Slot {

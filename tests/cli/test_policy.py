@@ -10,8 +10,8 @@ import support
 from support import call
 
 POLICY_KEYS = {
-    "deltacnn_policy", "model", "tolerance", "reach", "cutoff", "strong", "refresh", "target",
-    "measured",
+    "deltacnn_policy", "model", "tolerance", "reach", "cutoff", "strong", "background", "refresh",
+    "target", "measured",
 }  # fmt: skip
 
 
@@ -25,6 +25,7 @@ def test_a_policy_file_says_what_options_say(
 ) -> None:
     path = tmp_path / "mine.json"
     numbers = {"tolerance": 3.5, "reach": 2, "cutoff": 0.07, "strong": 0.1, "refresh": 9}
+    numbers["background"] = 1.5
     path.write_text(json.dumps({"deltacnn_policy": 1, **numbers, "model": "other.onnx"}))
     options = [text for key, value in numbers.items() for text in (f"--{key}", str(value))]
     from_file = verify(detector, noisy_clip, "--policy", path)

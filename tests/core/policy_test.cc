@@ -133,7 +133,7 @@ TEST(Policy, WhatIsLeftOutIsCaughtUpWith) {
   StepWith(policy, Background());
   Tensor image = Background();
   std::mt19937 rng(3);
-  for (int frame = 0; frame < 20; ++frame) {
+  for (int frame = 0; frame < 22; ++frame) {  // the band came by with the 20th
     DrawObject(image, static_cast<int>(rng() % kSize), static_cast<int>(rng() % kSize), 5);
     StepWith(policy, image);
   }
@@ -225,7 +225,7 @@ TEST(Policy, HoldsOnRandomNetworks) {
     if (graph.inputs.size() != 1) continue;
     auto plan = Plan::Compile(Model(graph));
     ASSERT_TRUE(plan.ok());
-    const Policy policy{.reach = 1, .cutoff = 0.05f, .strong = 0.3f, .refresh = 3};
+    const Policy policy{.reach = 1, .cutoff = 0.05f, .strong = 0.3f, .background = 4, .refresh = 3};
     Stream one = NewStream(*plan, policy, 1);
     Stream two = NewStream(*plan, policy, 2);
     Stream exact = NewStream(*plan, {.reach = -1, .cutoff = 0, .strong = 0.3f});
@@ -239,6 +239,9 @@ TEST(Policy, HoldsOnRandomNetworks) {
         for (size_t i = from; i < std::min(from + 5, values.size()); ++i) values[i] = -values[i];
       }
       dense.Reset();
+      const auto place = [&] { return static_cast<float>(rng() % 20); };
+      const Region focus[] = {{place(), place(), place(), place()}, {place(), 0, 3, place()}};
+      for (Stream* stream : {&one, &two, &exact}) stream->SetFocus(focus);
       for (Stream* stream : {&one, &two, &exact, &dense}) StepWith(*stream, image);
       ASSERT_EQ(OutputsOf(one), OutputsOf(two)) << "seed " << seed << ", frame " << frame;
       ASSERT_EQ(OutputsOf(exact), OutputsOf(dense)) << "seed " << seed << ", frame " << frame;
@@ -251,6 +254,51 @@ TEST(Policy, HoldsOnRandomNetworks) {
     }
   }
   EXPECT_GT(limited, 0);
+}
+
+TEST(Policy, TheBackgroundIsJudgedGenerouslyForOneTurn) {
+  const auto plan = PlanOf(Detector());
+  const Policy everywhere{.reach = 16, .cutoff = 0.05f, .strong = 0.05f, .refresh = 4};
+  Policy background = everywhere;
+  background.background = 1000;
+  Tensor image = Background();
+  Tensor changed = image;
+  DrawObject(changed, 40, 40, 6);
+  Stream strict = NewStream(plan, everywhere);
+  StepWith(strict, image);
+  StepWith(strict, changed);
+  const auto want = OutputsOf(strict);
+  // A focus that does not matter, and one that is not there.
+  for (const std::vector<Region>& named :
+       {std::vector<Region>{}, {{0, 0, 2, 2}}, {{40, 44, 44, 40}}, {{NAN, 30, 50, 50}}}) {
+    Stream stream = NewStream(plan, background);
+    StepWith(stream, image);
+    const auto before = OutputsOf(stream);
+    stream.SetFocus(named);
+    StepWith(stream, changed);
+    EXPECT_EQ(OutputsOf(stream), before) << "no change is large enough";
+    for (int frame = 1; frame < everywhere.refresh; ++frame) StepWith(stream, changed);
+    EXPECT_EQ(OutputsOf(stream), want) << "the turn catches up with it";
+    EXPECT_EQ(StepWith(stream, changed).macs_share, 0);
+  }
+  // One that holds the change, and none, which holds everything.
+  const Region whole[] = {{-INFINITY, -INFINITY, INFINITY, INFINITY}};
+  const Region object[] = {{38, 38, 48, 48}};
+  for (const std::span<const Region> named :
+       {std::span<const Region>{whole}, std::span<const Region>{object}}) {
+    Stream stream = NewStream(plan, background);
+    StepWith(stream, image);
+    stream.SetFocus(named);
+    StepWith(stream, changed);
+    EXPECT_EQ(OutputsOf(stream), want);
+  }
+  Stream unnamed = NewStream(plan, background);
+  StepWith(unnamed, image);
+  unnamed.SetFocus({});
+  unnamed.Reset();
+  StepWith(unnamed, image);
+  StepWith(unnamed, changed);
+  EXPECT_EQ(OutputsOf(unnamed), want);
 }
 
 TEST(Policy, StrongAloneGivesUpNothing) {
@@ -271,7 +319,9 @@ TEST(Policy, RefusesNumbersOutOfRange) {
   const auto plan = PlanOf(Detector());
   for (const Policy& policy :
        {Policy{.cutoff = -1}, Policy{.cutoff = 2}, Policy{.strong = -0.1f}, Policy{.strong = 1.1f},
-        Policy{.strong = std::numeric_limits<float>::quiet_NaN()}, Policy{.refresh = 0}}) {
+        Policy{.strong = std::numeric_limits<float>::quiet_NaN()}, Policy{.refresh = 0},
+        Policy{.background = 0.5f},
+        Policy{.background = std::numeric_limits<float>::quiet_NaN()}}) {
     EXPECT_FALSE(Stream::Create(plan, {.policy = policy}).ok());
   }
 }

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -129,6 +131,37 @@ TEST(Yolov8, ReadsKeyPoints) {
   EXPECT_FLOAT_EQ(answer.detections[0].keypoints[1].x, 33);
   EXPECT_FLOAT_EQ(answer.detections[0].keypoints[1].y, 34);
   EXPECT_FLOAT_EQ(answer.detections[0].keypoints[1].score, 0.7F);
+}
+
+TEST(Regions, HoldWhatIsTooFaintForTheAnswer) {
+  FakeModel model(64, 64);
+  model.Add("boxes", {1, 252, 7});
+  const auto set = [&](int row, float x, float score) {
+    const std::array<float, 7> values = {x, 20, 10, 12, score, 1, 0};
+    std::ranges::copy(values, model.Data() + ptrdiff_t{7} * row);
+  };
+  set(3, 20, 0.9F);
+  set(4, 21, 0.6F);  // hidden by the first
+  set(5, 45, 0.2F);
+  set(6, 10, 0.05F);
+  Preset preset = model.Find("yolov5");
+  preset.names.clear();
+  auto decoder = Decoder::Create(preset, model.facts());
+  ASSERT_TRUE(decoder.ok());
+  ASSERT_EQ(decoder->regions().size(), 1U);
+  EXPECT_EQ(decoder->regions()[0].x1, -INFINITY) << "nothing is known yet: everywhere";
+  Answer answer;
+  ASSERT_TRUE(decoder->Decode(model.Views(), 0.4F, 0.5F, answer).ok());
+  ASSERT_EQ(answer.detections.size(), 1U);
+  ExpectBox(answer.detections[0], MakeBox(0, 0.9F, 15, 14, 25, 26));
+  ASSERT_EQ(decoder->regions().size(), 2U);
+  EXPECT_EQ(decoder->regions()[1].x1, 40);
+  EXPECT_EQ(decoder->regions()[1].y2, 26);
+  ASSERT_TRUE(decoder->Decode(model.Views(), 0.01F, 0.5F, answer).ok());
+  EXPECT_EQ(answer.detections.size(), 3U);
+  EXPECT_EQ(decoder->regions().size(), 3U);
+  EXPECT_FALSE(decoder->Decode({}, 0.4F, 0.5F, answer).ok());
+  EXPECT_EQ(decoder->regions()[0].x2, INFINITY);
 }
 
 TEST(YoloEndToEnd, SortsAndKeepsOverlaps) {

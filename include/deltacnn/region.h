@@ -1,0 +1,16 @@
+// Region: where in the picture something is.
+#pragma once
+
+namespace deltacnn {
+
+/// A rectangle in pixels of a model's image input. Corners are continuous coordinates: a whole
+/// picture is (0, 0)-(width, height). What lies outside of the picture counts for nothing, nor does
+/// a region with a corner that is not a number.
+struct Region {
+  float x1 = 0;
+  float y1 = 0;
+  float x2 = 0;
+  float y2 = 0;
+};
+
+}  // namespace deltacnn

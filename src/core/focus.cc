@@ -1,0 +1,59 @@
+#include "core/focus.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace deltacnn {
+namespace {
+
+/// The cells of `count`, over `pixels` input pixels, that [low, high) overlaps.
+struct Range {
+  int begin, end;
+};
+Range CellsOf(float low, float high, int pixels, int count) {
+  const double cell = static_cast<double>(pixels) / count;
+  const auto at = [&](double pixel) { return std::clamp(pixel / cell, 0.0, double(count)); };
+  return {static_cast<int>(std::floor(at(low))), static_cast<int>(std::ceil(at(high)))};
+}
+
+}  // namespace
+
+Focus::Focus(const PlanState& plan, const Policy& policy, const Reach& reach) {
+  if (!(policy.background > 1) || policy.cutoff <= 0 || !reach.enabled()) return;
+  input_ = plan.mask_grids[static_cast<size_t>(plan.inputs[0].mask)];
+  grid_of_.assign(plan.steps.size(), -1);
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const PlanStep& step = plan.steps[i];
+    if (!reach.limits(i) || !step.kernel->takes_cutoff()) continue;
+    const auto known = std::ranges::find(grids_, step.grid, &Cells::grid);
+    grid_of_[i] = static_cast<int>(known - grids_.begin());
+    if (known == grids_.end())
+      grids_.push_back({.grid = step.grid, .words = std::vector<uint64_t>(step.grid.words())});
+  }
+}
+
+void Focus::Set(std::span<const Region> regions) {
+  regions_.assign(regions.begin(), regions.end());
+  set_ = true;
+  for (Cells& cells : grids_) cells.fresh = false;
+}
+
+MaskView Focus::Mask(size_t index) {
+  if (!set_ || !enabled() || grid_of_[index] < 0) return {};
+  Cells& cells = grids_[static_cast<size_t>(grid_of_[index])];
+  const MaskView mask{cells.words.data(), cells.grid};
+  if (cells.fresh) return mask;
+  cells.fresh = true;
+  mask.Clear();
+  for (const Region& region : regions_) {
+    if (!(region.x1 < region.x2) || !(region.y1 < region.y2)) continue;
+    const Range rows =
+        CellsOf(region.y1 - kMargin, region.y2 + kMargin, input_.rows, cells.grid.rows);
+    const Range cols =
+        CellsOf(region.x1 - kMargin, region.x2 + kMargin, input_.cols, cells.grid.cols);
+    for (int row = rows.begin; row < rows.end; ++row) mask.SetRange(row, cols.begin, cols.end);
+  }
+  return mask;
+}
+
+}  // namespace deltacnn
