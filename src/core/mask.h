@@ -52,6 +52,16 @@ struct MaskView {
       begin += count;
     }
   }
+  /// The end of the stretch of columns from `begin` on, before `end`, that are all set or all not.
+  int StretchEnd(int row_index, int begin, int end) const {
+    const uint64_t* bits = row(row_index);
+    const uint64_t flip = (bits[begin / 64] >> begin % 64 & 1) != 0 ? ~uint64_t{0} : 0;
+    for (int col = begin; col < end; col = (col / 64 + 1) * 64) {
+      const uint64_t others = (bits[col / 64] ^ flip) >> col % 64;
+      if (others != 0) return std::min(col + std::countr_zero(others), end);
+    }
+    return end;
+  }
   /// this |= other, which has the same grid.
   void Or(const MaskView& other) const;
   /// this &= other, which has the same grid.

@@ -144,12 +144,18 @@ void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong
   owed_count_[index] = count;
 }
 
-void Reach::Doubt(size_t index, const MaskView& strict, const MaskView& generous,
-                  const MaskView& changed) {
-  std::vector<uint64_t>& doubted = doubted_[index];
-  for (size_t w = 0; w < doubted.size(); ++w) {
-    doubted[w] = (doubted[w] & ~strict.words[w]) | generous.words[w];
-    doubted[w] &= ~changed.words[w];
+void Reach::Doubt(size_t index, std::span<const Span> computed, const MaskView& changed) {
+  const MaskView doubted{doubted_[index].data(), changed.grid};
+  for (const Span& span : computed) {
+    const int end = span.col + span.count;
+    for (int col = span.col, count = 0; col < end; col += count) {
+      const int word = col / 64;
+      count = std::min(64 - col % 64, end - col);
+      const uint64_t range = ~uint64_t{0} >> (64 - count) << col % 64;
+      uint64_t& bits = doubted.row(span.row)[word];
+      bits &= ~range;
+      if (span.background) bits |= range & ~changed.row(span.row)[word];
+    }
   }
 }
 

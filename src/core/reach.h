@@ -43,10 +43,9 @@ class Reach {
   /// Cuts the affected pixels of a step down to those it may update, and adds those it owes there.
   /// `strong` holds those that a strong change reaches; without words unless judges().
   void Limit(size_t index, const MaskView& affected, const MaskView& strong);
-  /// Takes down the pixels of a step that were judged generously: of the pixels computed, `strict`
-  /// were not, `generous` were, and `changed` holds those of both that have changed.
-  void Doubt(size_t index, const MaskView& strict, const MaskView& generous,
-             const MaskView& changed);
+  /// Takes down the pixels of a step that were computed and judged generously, as background;
+  /// `changed` holds those of `computed` that have changed all the same.
+  void Doubt(size_t index, std::span<const Span> computed, const MaskView& changed);
   /// Adds to the affected pixels of a step those that it owes or doubts in the band. Leaves none
   /// out: what the band catches up with goes on to the outputs at once, so that a turn settles
   /// everything.

@@ -11,16 +11,14 @@ namespace deltacnn {
 
 class SpanList {
  public:
-  /// Makes room for any list over `grid`, also one of two masks that share no pixel, so that Add
-  /// never allocates.
+  /// Makes room for any list over `grid`, so that Build never allocates.
   void Reserve(const Grid& grid);
 
-  void Clear();
-  /// Lists the set pixels behind those listed, in chunks of their own: of at most `chunk` pixels
-  /// each, row by row; or, with a `side` above 1, by tiles of side x side pixels (it divides 64),
-  /// all pixels of one and then those of its right neighbour, in chunks of at most chunk / (side *
-  /// side) tiles, but one at least.
-  void Add(const MaskView& mask, int chunk, int side = 1);
+  /// Lists the set pixels in chunks: of at most `chunk` pixels each, row by row; or, with a `side`
+  /// above 1, by tiles of side x side pixels (it divides 64), all pixels of one and then those of
+  /// its right neighbour, in chunks of at most chunk / (side * side) tiles, but one at least. Runs
+  /// without a pixel in `focus`, if that has words, are marked as background.
+  void Build(const MaskView& mask, int chunk, int side = 1, const MaskView& focus = {});
 
   size_t chunks() const { return chunk_begin_.size(); }
   std::span<const Span> chunk(size_t i) const {
@@ -33,8 +31,8 @@ class SpanList {
   size_t runs() const { return runs_; }
 
  private:
-  void AddRows(const MaskView& mask, int chunk);
-  void AddTiles(const MaskView& mask, int chunk, int side);
+  void BuildRows(const MaskView& mask, int chunk, const MaskView& focus);
+  void BuildTiles(const MaskView& mask, int chunk, int side, const MaskView& focus);
 
   std::vector<Span> spans_;
   std::vector<size_t> chunk_begin_;

@@ -71,8 +71,8 @@ struct Stream::State {
   void RunStep(size_t index);
   void RunSteps();
   void ClearInputs();
-  void Compute(const PlanStep& step, size_t index, const MaskView& affected);
-  size_t ListPixels(const PlanStep& step, size_t index, const MaskView& affected, bool& parallel);
+  void Compute(const PlanStep& step, size_t index, const MaskView& affected,
+               const MaskView& near = {});
   double CountInputs();
   void Begin(double input_changed);
   Status RunDynamic();
@@ -96,12 +96,9 @@ struct Stream::State {
   double cost = 0;    // of the current step, as the model has it
   bool keeps = true;  // the current step keeps its state
   mutable std::vector<uint64_t> mask_words, strong_words;
-  // The pixels of the current layer in the focus and in the background; empty without a focus.
-  std::vector<uint64_t> focus_words, background_words;
   std::vector<size_t> mask_offset;
   std::vector<int64_t> mask_count;  // set bits of every mask
   SpanList list;
-  bool split = false;  // the list: by what the focus and the background hold
   std::vector<uint8_t> changed;
   Bytes scratch;
   size_t scratch_stride = 0;
@@ -149,16 +146,10 @@ bool Stream::State::Allocate() {
   mask_count.assign(plan_state.mask_grids.size(), 0);
   size_t pixels = 0;
   size_t most_inputs = 0;
-  size_t most_words = 0;
   for (const PlanStep& step : plan_state.steps) {
     list.Reserve(step.grid);
     pixels = std::max(pixels, static_cast<size_t>(step.grid.pixels()));
     most_inputs = std::max(most_inputs, step.input_masks.size());
-    most_words = std::max(most_words, step.grid.words());
-  }
-  if (focus.enabled()) {
-    focus_words.resize(most_words);
-    background_words.resize(most_words);
   }
   changed.assign(pixels + 7, 0);  // see Gather
   step_masks.reserve(most_inputs);
@@ -211,16 +202,15 @@ void Stream::State::RunStep(size_t index) {
     mask_count[out_index] = out.Count();
     return;
   }
-  Compute(step, index, out);
+  MaskView near;
+  if (!dense && !reach.refreshing() && strength.limits(index).cutoff > 0) near = focus.Mask(index);
+  Compute(step, index, out, near);
   auto changes = static_cast<int64_t>(list.pixels());
   if (!dense) {
     changes = 0;
     for (const Span& span : list.all())
       changes += KeepFlagged(span, &changed[span.first], out, strong);
-    if (split) {
-      reach.Doubt(index, {focus_words.data(), step.grid}, {background_words.data(), step.grid},
-                  out);
-    }
+    if (near.words != nullptr) reach.Doubt(index, list.all(), out);
     if (strong.words != nullptr) strong.And(out);
   }
   mask_count[out_index] = changes;
@@ -276,15 +266,13 @@ MaskView Stream::State::FindAffected(size_t index, const MaskView& out) {
   return strong;
 }
 
-/// Lists the affected pixels of a step, those in the focus before the others. Returns how many
-/// chunks hold those that have to obey the limits in full.
-size_t Stream::State::ListPixels(const PlanStep& step, size_t index, const MaskView& affected,
-                                 bool& parallel) {
+void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& affected,
+                            const MaskView& near) {
   const Kernel& kernel = *step.kernel;
   const int most = kernel.ChunkPixels();
   const int side = kernel.TileSide();
   int chunk = most;
-  parallel = false;
+  bool parallel = false;
   if (executor->threads() > 1) {
     const int64_t pixels = affected.Count();
     const int64_t each = kernel.MacsPerPixel() + 64;
@@ -295,38 +283,15 @@ size_t Stream::State::ListPixels(const PlanStep& step, size_t index, const MaskV
     const int least = std::min(side * side * 14, most);
     if (parallel) chunk = static_cast<int>(std::clamp<int64_t>(even, least, most));
   }
-  list.Clear();
-  split = false;
-  MaskView near;
-  if (!dense && !reach.refreshing() && strength.limits(index).cutoff > 0) near = focus.Mask(index);
-  if (near.words == nullptr) {
-    list.Add(affected, chunk, side);
-    return list.chunks();
-  }
-  split = true;
-  for (size_t w = 0; w < near.grid.words(); ++w) {
-    focus_words[w] = affected.words[w] & near.words[w];
-    background_words[w] = affected.words[w] & ~near.words[w];
-  }
-  list.Add({focus_words.data(), near.grid}, chunk, side);
-  const size_t strict = list.chunks();
-  list.Add({background_words.data(), near.grid}, chunk, side);
-  return strict;
-}
-
-void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& affected) {
-  bool parallel = false;
-  const size_t strict = ListPixels(step, index, affected, parallel);
+  list.Build(affected, chunk, side, near);
   std::fill_n(changed.begin(), list.pixels(), uint8_t{0});
-  const ChangeLimits near = dense ? ChangeLimits{} : strength.limits(index);
-  const ChangeLimits far = dense ? ChangeLimits{} : strength.background_limits(index);
   const auto run = [&](size_t task, int thread) {
-    step.kernel->Compute({.spans = list.chunk(task),
-                          .buffers = buffers.data(),
-                          .scratch = scratch.get() + static_cast<size_t>(thread) * scratch_stride,
-                          .changed = changed.data(),
-                          .compare = !dense,
-                          .limits = task < strict ? near : far});
+    kernel.Compute({.spans = list.chunk(task),
+                    .buffers = buffers.data(),
+                    .scratch = scratch.get() + static_cast<size_t>(thread) * scratch_stride,
+                    .changed = changed.data(),
+                    .compare = !dense,
+                    .limits = dense ? ChangeLimits{} : strength.limits(index)});
   };
   if (parallel) {
     RunTasks(*executor, list.chunks(), run);

@@ -59,7 +59,8 @@ void Strength::Measure(const PlanState& plan, size_t index, std::byte* const* bu
   if (!(mean > 0) || !std::isfinite(mean)) return;
   for (size_t c = 0; c < weights.size(); ++c)
     weights[c] = static_cast<float>(1 / (squares_[c] + kFloor * mean));
-  limits_[index] = {.cutoff = cutoff_, .strong = strong_, .weights = weights.data()};
+  limits_[index] = {
+      .cutoff = cutoff_, .strong = strong_, .background = background_, .weights = weights.data()};
 }
 
 }  // namespace deltacnn

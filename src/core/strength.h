@@ -20,13 +20,6 @@ class Strength {
   void Measure(const PlanState& plan, size_t index, std::byte* const* buffers);
   /// What Kernel::Compute takes in Work::limits; `cutoff` is 0 where every bit counts.
   ChangeLimits limits(size_t index) const { return limits_[index]; }
-  /// The same outside of the focus.
-  ChangeLimits background_limits(size_t index) const {
-    ChangeLimits limits = limits_[index];
-    limits.cutoff *= background_;
-    limits.strong *= background_;
-    return limits;
-  }
 
  private:
   float cutoff_ = 0;  // squared, as are those of the limits

@@ -88,7 +88,7 @@ class MoveKernel : public Kernel {
       for (int k = 0; k < span.count;) {
         const auto col = static_cast<size_t>(span.col + k);
         const int count = std::min(span.count - k, static_cast<int>(stretch_end_[col] - col));
-        const Span stretch{span.row, span.col + k, count, span.first + static_cast<size_t>(k)};
+        const Span stretch = span.Part(k, count);
         const bool fill = row < 0 || offset_.col[col] < 0;
         Move(work, stretch, fill ? kFill : start_ + row + offset_.col[col]);
         k += count;

@@ -48,19 +48,26 @@ struct Placement {
   }
 };
 
-/// `count` adjacent pixels of a row; `first` is the position of the first one in the step's list.
+/// `count` adjacent pixels of a row.
 struct Span {
   int row;
   int col;
   int count;
-  size_t first;
+  size_t first;             // position of the first pixel in the step's list
+  bool background = false;  // all pixels lie outside of the focus
+
+  /// `length` of its pixels, the first of them `skipped` pixels on.
+  Span Part(int skipped, int length) const {
+    return {row, col + skipped, length, first + static_cast<size_t>(skipped), background};
+  }
 };
 
 /// Which changes of a chain's result count. The strength of a pixel's change is the mean of
 /// weights[channel] * change^2.
 struct ChangeLimits {
-  float cutoff = 0;  // changes up to this strength are not stored; 0: every bit counts
-  float strong = 0;  // those above this one are flagged kStrong; not judged without a cutoff
+  float cutoff = 0;      // changes up to this strength are not stored; 0: every bit counts
+  float strong = 0;      // those above this one are flagged kStrong; not judged without a cutoff
+  float background = 1;  // both are this many times as large for spans of the background
   const float* weights = nullptr;
 };
 

@@ -34,8 +34,7 @@ class PointwiseKernel : public Kernel {
         static_cast<int>(std::max<size_t>(kBlock / std::max<size_t>(channels, 1), 1));
     for (const Span& whole : work.spans) {
       for (int done = 0; done < whole.count; done += pixels) {
-        const Span span{whole.row, whole.col + done, std::min(pixels, whole.count - done),
-                        whole.first + static_cast<size_t>(done)};
+        const Span span = whole.Part(done, std::min(pixels, whole.count - done));
         for (size_t c = 0; c < channels; c += width)
           Block(work, span, c, std::min(width, channels - c), x, saved);
       }

@@ -163,9 +163,8 @@ class WindowPool : public PoolKernel {
     PrefetchWindows(work, in_, row_map_, col_map_);
     for (const Span& span : work.spans) {
       for (int k = 0; k < span.count;) {
-        const int col = span.col + k;
-        const int count = AlikeFrom(col, std::min(span.count - k, tile_));
-        ComputeTile(work, {span.row, col, count, span.first + static_cast<size_t>(k)});
+        const int count = AlikeFrom(span.col + k, std::min(span.count - k, tile_));
+        ComputeTile(work, span.Part(k, count));
         k += count;
       }
     }

@@ -346,8 +346,7 @@ class ResizeKernel : public Kernel {
   void Compute(const Work& work) const override {
     for (const Span& span : work.spans) {
       for (int k = 0; k < span.count; k += tile_) {
-        const Span tile = {span.row, span.col + k, std::min(tile_, span.count - k),
-                           span.first + static_cast<size_t>(k)};
+        const Span tile = span.Part(k, std::min(tile_, span.count - k));
         copies() ? CopyTile(work, tile) : ComputeTile(work, tile);
       }
     }

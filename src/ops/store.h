@@ -32,10 +32,10 @@ inline void StoreChannels(const kernels::Table& kernels, const Work& work, const
   uint8_t* flags = work.changed + span.first;
   const ChangeLimits& limits = work.limits;
   if (limits.cutoff > 0) {
-    const auto channels = static_cast<float>(width);
-    kernels.store_stronger(
-        to, out.col_stride, x, pitch, count, width,
-        {limits.weights + channel, limits.cutoff * channels, limits.strong * channels}, flags);
+    const float scale = static_cast<float>(width) * (span.background ? limits.background : 1);
+    kernels.store_stronger(to, out.col_stride, x, pitch, count, width,
+                           {limits.weights + channel, limits.cutoff * scale, limits.strong * scale},
+                           flags);
   } else {
     kernels.store_pixels(to, out.col_stride, x, pitch, count, width,
                          work.compare ? flags : nullptr);

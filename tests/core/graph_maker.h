@@ -93,13 +93,15 @@ class GraphMaker {
 
   /// A convolution with random weights and a bias; square kernel and equal pads.
   ValueId Conv(std::mt19937& rng, ValueId x, int64_t outputs, int64_t kernel, int64_t stride = 1,
-               int64_t pad = 0) {
-    const int64_t channels = shape(x)[1];
+               int64_t pad = 0, int64_t group = 1) {
+    const int64_t channels = shape(x)[1] / group;
     const float scale = 1.0f / std::sqrt(static_cast<float>(channels * kernel * kernel));
     return Add("Conv",
                {x, Constant(RandomTensor(rng, {outputs, channels, kernel, kernel}, -scale, scale)),
                 Constant(RandomTensor(rng, {outputs}))},
-               {{"pads", IntList{pad, pad, pad, pad}}, {"strides", IntList{stride, stride}}});
+               {{"pads", IntList{pad, pad, pad, pad}},
+                {"strides", IntList{stride, stride}},
+                {"group", group}});
   }
 
   Graph graph;

@@ -222,7 +222,7 @@ TEST(SpanList, ListsTheSetPixelsInOrderInChunks) {
     const int chunk = 1 + static_cast<int>(rng() % 40);
     SpanList list;
     list.Reserve(grid);
-    list.Add(mask.view, chunk);
+    list.Build(mask.view, chunk);
     std::vector<std::pair<int, int>> want;
     for (int r = 0; r < grid.rows; ++r) {
       for (int c = 0; c < grid.cols; ++c)
@@ -261,7 +261,7 @@ TEST(SpanList, ListsTilesOneAfterTheOther) {
     SpanList list;
     list.Reserve(grid);
     const Span* memory = list.all().data();
-    list.Add(mask.view, chunk, side);
+    list.Build(mask.view, chunk, side);
     std::vector<std::pair<int, int>> want;
     for (int top = 0; top < grid.rows; top += side) {
       for (int left = 0; left < grid.cols; left += side) {
@@ -294,18 +294,17 @@ TEST(SpanList, KeepsItsMemoryAfterReserve) {
   const Grid grid{7, 100};
   SpanList list;
   list.Reserve(grid);
-  list.Add(Mask(grid, 0, rng).view, 1);
+  list.Build(Mask(grid, 0, rng).view, 1);
   Mask checkered(grid);  // the most spans that a mask can have
   for (int r = 0; r < grid.rows; ++r)
     for (int c = r % 2; c < grid.cols; c += 2) checkered.view.Set(grid.Bit(r, c));
   Mask full(grid);
   full.view.Fill();
-  list.Add(full.view, 1);
+  list.Build(full.view, 1);
   const Span* memory = list.all().data();
   for (const Mask* mask : {&checkered, &full}) {
     for (const int chunk : {1, 2, 3, 1000}) {
-      list.Clear();
-      list.Add(mask->view, chunk);
+      list.Build(mask->view, chunk);
       EXPECT_EQ(list.all().data(), memory);
     }
   }

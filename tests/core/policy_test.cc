@@ -301,6 +301,50 @@ TEST(Policy, TheBackgroundIsJudgedGenerouslyForOneTurn) {
   EXPECT_EQ(OutputsOf(unnamed), want);
 }
 
+/// Whatever judges its changes, behind the picture itself.
+TEST(Policy, EveryJudgeKnowsTheBackground) {
+  using Layer = std::function<ValueId(GraphMaker&, std::mt19937&, ValueId)>;
+  const Attributes window = {{"kernel_shape", IntList{3, 3}}, {"pads", IntList{1, 1, 1, 1}}};
+  const std::pair<const char*, Layer> layers[] = {
+      {"MaxPool", [&](auto& net, auto&, ValueId x) { return net.Add("MaxPool", {x}, window); }},
+      {"AveragePool",
+       [&](auto& net, auto&, ValueId x) { return net.Add("AveragePool", {x}, window); }},
+      {"pointwise", [](auto& net, auto&, ValueId x) { return net.Add("Sigmoid", {x}); }},
+      {"Conv", [](auto& net, auto& rng, ValueId x) { return net.Conv(rng, x, 40, 3, 1, 1); }},
+      {"depthwise",
+       [](auto& net, auto& rng, ValueId x) { return net.Conv(rng, x, 16, 3, 1, 1, 16); }},
+      {"separable",
+       [](auto& net, auto& rng, ValueId x) {
+         return net.Conv(rng, net.Conv(rng, x, 16, 3, 1, 1, 16), 24, 1);
+       }},
+      {"Winograd", [](auto& net, auto& rng, ValueId x) { return net.Conv(rng, x, 64, 3, 1, 1); }},
+  };
+  for (const auto& [name, layer] : layers) {
+    std::mt19937 rng(5);
+    GraphMaker net;
+    net.most_elements = 1 << 20;
+    const int64_t channels = std::string_view(name) == "Winograd" ? 64 : 16;
+    const ValueId image = net.Input("image", {1, channels, 24, 24});
+    net.Output(net.Conv(rng, layer(net, rng, image), 4, 1));
+    Stream stream = NewStream(
+        PlanOf(net),
+        {.reach = 8, .cutoff = 0.01f, .strong = 0.01f, .background = 1000, .refresh = 100});
+    Tensor picture = RandomTensor(rng, {1, channels, 24, 24});
+    StepWith(stream, picture);
+    auto before = OutputsOf(stream);
+    const Region corner[] = {{0, 0, 1, 1}};
+    stream.SetFocus(corner);
+    for (int64_t c = 0; c < channels; ++c)
+      picture.as<float>()[static_cast<size_t>(c * 24 * 24 + 20 * 24 + 21)] += 1;
+    StepWith(stream, picture);
+    EXPECT_EQ(OutputsOf(stream), before) << name << ": in the background";
+    for (int64_t c = 0; c < channels; ++c)
+      picture.as<float>()[static_cast<size_t>(c * 24 * 24 + 2 * 24 + 3)] += 1;
+    StepWith(stream, picture);
+    EXPECT_NE(OutputsOf(stream), before) << name << ": in the focus";
+  }
+}
+
 TEST(Policy, StrongAloneGivesUpNothing) {
   const auto plan = PlanOf(Detector());
   Stream strong = NewStream(plan, {.reach = -1, .cutoff = 0, .strong = 1});
