@@ -260,7 +260,14 @@ MaskView Stream::State::FindAffected(size_t index, const MaskView& out) {
     reach.Settle(index, out);
     return {};
   }
-  if (strong.words != nullptr) affected([&](int mask) { return StrongMask(mask); }, strong);
+  if (strong.words != nullptr) {
+    const int picture = p().inputs[0].mask;  // all of its change is strong
+    if (std::ranges::all_of(step.input_masks, [&](int m) { return m < 0 || m == picture; })) {
+      std::copy_n(out.words, out.grid.words(), strong.words);
+    } else {
+      affected([&](int mask) { return StrongMask(mask); }, strong);
+    }
+  }
   if (reach.enabled()) reach.Limit(index, out, strong);
   if (strong.words != nullptr && strength.limits(index).cutoff > 0) strong.Clear();
   return strong;

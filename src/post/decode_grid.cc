@@ -61,8 +61,8 @@ class NanodetDecoder final : public FamilyDecoder {
                 int box_step, float conf) {
     const auto stride = static_cast<float>(level.stride);
     for (int64_t cell = 0; cell < level.cells(); ++cell) {
+      if (!AnyReaches(scores + cell * score_step, classes_, conf)) continue;
       const BestClass best = FindBestClass(scores + cell * score_step, classes_);
-      if (!(best.score >= conf)) continue;
       const float x = (level.Column(cell) + centre_) * stride;
       const float y = (level.Row(cell) + centre_) * stride;
       const float* box = boxes + cell * box_step;

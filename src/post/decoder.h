@@ -147,6 +147,14 @@ inline BestClass FindBestClass(const float* values, int count, ptrdiff_t step = 
   return best;
 }
 
+/// Whether any of `count` values is at least `least`: faster than the largest of them, which few
+/// cells need.
+inline bool AnyReaches(const float* values, int count, float least) {
+  bool any = false;
+  for (int c = 0; c < count; ++c) any |= values[c] >= least;
+  return any;
+}
+
 inline float Sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
 
 }  // namespace deltacnn
