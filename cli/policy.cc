@@ -13,7 +13,7 @@ constexpr float kTolerance = 5;
 constexpr Policy kBalanced{
     .reach = 4, .cutoff = 0.12f, .strong = 0.24f, .background = 2.5f, .refresh = 32};
 constexpr Policy kFast{
-    .reach = 4, .cutoff = 0.16f, .strong = 0.32f, .background = 3, .refresh = 32};
+    .reach = 4, .cutoff = 0.14f, .strong = 0.28f, .background = 3, .refresh = 32};
 
 }  // namespace
 
