@@ -213,7 +213,8 @@ bool DetectsObjects(DecoderKind kind) {
 }  // namespace
 
 Result<std::unique_ptr<Contender>> MakeBaseline(const std::string& name, const VisionModel& model,
-                                                float tolerance, int threads) {
+                                                float tolerance,
+                                                std::shared_ptr<Executor> executor) {
   const auto every = ParseSkip(name);
   if (!every && name != "region")
     return Error{ErrorCode::kUsage, "--baseline " + name + ": neither skip:N (N >= 1) nor region"};
@@ -221,7 +222,7 @@ Result<std::unique_ptr<Contender>> MakeBaseline(const std::string& name, const V
     return Error{ErrorCode::kUnsupported,
                  "--baseline region: this model detects no objects; skip:N takes any"};
   }
-  auto dense = Pipeline::Create(model, RunPolicy{.name = "exact"}, threads);
+  auto dense = Pipeline::Create(model, RunPolicy{.name = "exact"}, std::move(executor));
   if (!dense.ok()) return dense.error();
   std::unique_ptr<Contender> baseline;
   if (every) {

@@ -17,6 +17,7 @@ namespace deltacnn::cli {
 ///           Its boxes replace those held there. Nothing changed: no run.
 /// kUsage for any other name, kUnsupported for `region` with a model that detects no objects.
 Result<std::unique_ptr<Contender>> MakeBaseline(const std::string& name, const VisionModel& model,
-                                                float tolerance, int threads);
+                                                float tolerance,
+                                                std::shared_ptr<Executor> executor);
 
 }  // namespace deltacnn::cli

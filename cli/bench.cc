@@ -69,7 +69,7 @@ Policy WithoutSpread(Policy policy) {
 Result<std::vector<Row>> Synthetic(const BenchArguments& arguments, const VisionModel& model,
                                    const RunPolicy& policy) {
   StreamOptions options;
-  options.threads = ThreadCount(arguments.model);
+  options.executor = MakeExecutor(arguments.model);
   auto dense = Stream::Create(model.plan, options);
   if (!dense.ok()) return dense.error();
   options.policy = arguments.spreads() ? policy.layers : WithoutSpread(policy.layers);
@@ -125,10 +125,10 @@ Result<std::vector<Row>> Synthetic(const BenchArguments& arguments, const Vision
 
 Result<std::vector<Row>> OnVideo(const BenchArguments& arguments, const VisionModel& model,
                                  const RunPolicy& policy) {
-  const int threads = ThreadCount(arguments.model);
-  auto incremental = Pipeline::Create(model, policy, threads);
+  const std::shared_ptr<Executor> executor = MakeExecutor(arguments.model);
+  auto incremental = Pipeline::Create(model, policy, executor);
   if (!incremental.ok()) return incremental.error();
-  auto dense = Pipeline::Create(model, RunPolicy{.name = "exact"}, threads);
+  auto dense = Pipeline::Create(model, RunPolicy{.name = "exact"}, executor);
   if (!dense.ok()) return dense.error();
   auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();

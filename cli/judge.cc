@@ -71,15 +71,16 @@ double Trial::macs_share() const {
   return (tuned * tuning.macs_share + held * held_out.macs_share) / std::max(tuned + held, 1.0);
 }
 
-Judge::Judge(const VisionModel& model, const Clip& clip, int threads)
+Judge::Judge(const VisionModel& model, const Clip& clip, std::shared_ptr<Executor> executor)
     : model_(model),
       clip_(clip),
-      threads_(threads),
+      executor_(std::move(executor)),
       stretch_(std::min(kLongestStretch, clip.frames().size() / 4)),
       truth_(clip.frames().size()) {}
 
-Result<Judge> Judge::Create(const VisionModel& model, const Clip& clip, int threads) {
-  Judge judge(model, clip, threads);
+Result<Judge> Judge::Create(const VisionModel& model, const Clip& clip,
+                            std::shared_ptr<Executor> executor) {
+  Judge judge(model, clip, std::move(executor));
   DELTACNN_RETURN_IF_ERROR(judge.RunDense());
   const bool few_objects =
       judge.truth_[0].answer.kind == AnswerKind::kDetections && judge.objects() < kFewObjects;
@@ -88,7 +89,7 @@ Result<Judge> Judge::Create(const VisionModel& model, const Clip& clip, int thre
 }
 
 Status Judge::RunDense() {
-  auto pipeline = Pipeline::Create(model_, RunPolicy{.name = "exact"}, threads_);
+  auto pipeline = Pipeline::Create(model_, RunPolicy{.name = "exact"}, executor_);
   if (!pipeline.ok()) return pipeline.error();
   Progress progress;
   for (size_t f = 0; f < truth_.size() && !Interrupted(); ++f) {
@@ -144,7 +145,7 @@ bool Judge::IsHopeless(const Sums& sums, size_t side, double target) const {
 }
 
 Result<Trial> Judge::Try(const RunPolicy& policy, double target) const {
-  auto pipeline = Pipeline::Create(model_, policy, threads_);
+  auto pipeline = Pipeline::Create(model_, policy, executor_);
   if (!pipeline.ok()) return pipeline.error();
   const double lenient = 1 - 2 * (1 - target);  // a stretch may be harder than the rest
   Trial trial;

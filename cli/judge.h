@@ -46,7 +46,8 @@ class Judge {
   static constexpr int64_t kFewObjects = 50;
 
   /// `clip` holds at least kFewestFrames.
-  static Result<Judge> Create(const VisionModel& model, const Clip& clip, int threads);
+  static Result<Judge> Create(const VisionModel& model, const Clip& clip,
+                              std::shared_ptr<Executor> executor);
 
   /// Runs the policy over the whole clip. Gives up as soon as `target` is out of reach, or at the
   /// end of a stretch with less than what `target` allows twice.
@@ -70,7 +71,7 @@ class Judge {
     Samples deviation;
   };
 
-  Judge(const VisionModel& model, const Clip& clip, int threads);
+  Judge(const VisionModel& model, const Clip& clip, std::shared_ptr<Executor> executor);
   Status RunDense();
   Status CompareFrame(size_t frame, Pipeline& pipeline, Sums& sums) const;
   Score ScoreOf(const Sums& sums) const;
@@ -79,7 +80,7 @@ class Judge {
 
   const VisionModel& model_;
   const Clip& clip_;
-  int threads_;
+  std::shared_ptr<Executor> executor_;
   size_t stretch_;  // frames
   bool by_outputs_ = false;
   std::vector<Truth> truth_;             // by frame of the clip

@@ -53,6 +53,10 @@ int ThreadCount(const ModelArguments& arguments) {
   return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
+std::shared_ptr<Executor> MakeExecutor(const ModelArguments& arguments) {
+  return MakeThreadPool(ThreadCount(arguments));
+}
+
 Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments,
                                   std::map<std::string, Shape> shapes) {
   auto given = ParseShapes(arguments.shapes);

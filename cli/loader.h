@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "deltacnn/executor.h"
 #include "deltacnn/model.h"
 #include "deltacnn/post.h"
 #include "deltacnn/result.h"
@@ -30,6 +31,8 @@ Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments,
 
 /// Number of threads: 0 stands for one for each core.
 int ThreadCount(const ModelArguments& arguments);
+/// So many threads, for all streams of a subcommand.
+std::shared_ptr<Executor> MakeExecutor(const ModelArguments& arguments);
 
 struct LoadedModel {
   std::shared_ptr<const Model> model;

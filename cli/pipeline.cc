@@ -66,9 +66,10 @@ Pipeline::Pipeline(const VisionModel& model, const RunPolicy& policy, Stream str
       stream_(std::move(stream)),
       outputs_(model.plan->outputs().size()) {}
 
-Result<Pipeline> Pipeline::Create(const VisionModel& model, const RunPolicy& policy, int threads) {
+Result<Pipeline> Pipeline::Create(const VisionModel& model, const RunPolicy& policy,
+                                  std::shared_ptr<Executor> executor) {
   StreamOptions options;
-  options.threads = threads;
+  options.executor = std::move(executor);
   options.policy = policy.layers;
   options.budget_ms = policy.budget_ms;
   auto stream = Stream::Create(model.plan, options);

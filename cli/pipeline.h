@@ -29,7 +29,8 @@ Result<VisionModel> LoadVisionModel(const ModelArguments& arguments, const std::
 /// Change detector, preprocessor, stream and decoder of one camera.
 class Pipeline final : public Contender {
  public:
-  static Result<Pipeline> Create(const VisionModel& model, const RunPolicy& policy, int threads);
+  static Result<Pipeline> Create(const VisionModel& model, const RunPolicy& policy,
+                                 std::shared_ptr<Executor> executor);
 
   /// Finds out what changed and brings the network's input up to date. A discontinuity resets.
   Status Feed(const FrameView& frame) override;

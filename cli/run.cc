@@ -264,7 +264,7 @@ Status Run(const RunArguments& arguments) {
   if (!model.ok()) return model.error();
   if (arguments.conf >= 0) model->preset.conf = static_cast<float>(arguments.conf);
   if (arguments.iou >= 0) model->preset.iou = static_cast<float>(arguments.iou);
-  auto pipeline = Pipeline::Create(*model, *policy, ThreadCount(arguments.model));
+  auto pipeline = Pipeline::Create(*model, *policy, MakeExecutor(arguments.model));
   if (!pipeline.ok()) return pipeline.error();
   auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();

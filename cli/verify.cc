@@ -126,12 +126,11 @@ Status Loop(const VerifyArguments& arguments, VideoSource& source, Verifier& ver
 }
 
 Result<std::unique_ptr<Contender>> MakeContender(const VerifyArguments& arguments,
-                                                 const VisionModel& model,
-                                                 const RunPolicy& policy) {
-  const int threads = ThreadCount(arguments.model);
+                                                 const VisionModel& model, const RunPolicy& policy,
+                                                 const std::shared_ptr<Executor>& executor) {
   if (!arguments.baseline.empty())
-    return MakeBaseline(arguments.baseline, model, policy.tolerance, threads);
-  auto pipeline = Pipeline::Create(model, policy, threads);
+    return MakeBaseline(arguments.baseline, model, policy.tolerance, executor);
+  auto pipeline = Pipeline::Create(model, policy, executor);
   if (!pipeline.ok()) return pipeline.error();
   if (!arguments.html.empty()) DELTACNN_RETURN_IF_ERROR(pipeline->stream().TrackWorkMap());
   return std::unique_ptr<Contender>(std::make_unique<Pipeline>(std::move(*pipeline)));
@@ -144,8 +143,8 @@ Status Verify(const VerifyArguments& arguments) {
   if (!policy.ok()) return policy.error();
   const auto model = LoadVisionModel(arguments.model, arguments.preset);
   if (!model.ok()) return model.error();
-  const int threads = ThreadCount(arguments.model);
-  auto contender = MakeContender(arguments, *model, *policy);
+  const std::shared_ptr<Executor> executor = MakeExecutor(arguments.model);
+  auto contender = MakeContender(arguments, *model, *policy, executor);
   if (!contender.ok()) return contender.error();
   // What rounded weights change counts as a difference.
   ModelArguments full = arguments.model;
@@ -153,7 +152,7 @@ Status Verify(const VerifyArguments& arguments) {
   const bool rounded = arguments.model.weights != full.weights;
   const auto dense_model = rounded ? LoadVisionModel(full, arguments.preset) : model;
   if (!dense_model.ok()) return dense_model.error();
-  auto dense = Pipeline::Create(*dense_model, RunPolicy{.name = "exact"}, threads);
+  auto dense = Pipeline::Create(*dense_model, RunPolicy{.name = "exact"}, executor);
   if (!dense.ok()) return dense.error();
   auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();
@@ -167,7 +166,7 @@ Status Verify(const VerifyArguments& arguments) {
   json["frames"] = verifier.frames();
   json["policy"] = is_baseline ? arguments.baseline : policy->name;
   json["tolerance"] = policy->tolerance;
-  json["threads"] = threads;
+  json["threads"] = executor->threads();
   json["isa"] = model->plan->isa();
   json["model"] = arguments.model.path;
   json["video"] = arguments.video.path;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 
 namespace deltacnn {
 
@@ -20,5 +21,11 @@ class Executor {
   /// Must not throw.
   virtual void Run(size_t tasks, Task call, const void* context) = 0;
 };
+
+/// What a stream computes on if it is given no executor: `threads` threads (clamped to 1..1024),
+/// the calling one included, that wait for some tens of microseconds before they sleep. Streams of
+/// one program that take turns should share one: the idle threads of several are in each other's
+/// way.
+std::shared_ptr<Executor> MakeThreadPool(int threads);
 
 }  // namespace deltacnn

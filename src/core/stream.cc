@@ -38,8 +38,7 @@ size_t Align(size_t size) {
 struct Stream::State {
   State(std::shared_ptr<const Plan> plan_, const StreamOptions& options)
       : plan(std::move(plan_)),
-        executor(options.executor != nullptr ? options.executor
-                                             : std::make_shared<ThreadPool>(options.threads)),
+        executor(options.executor != nullptr ? options.executor : MakeThreadPool(options.threads)),
         time_layers(options.time_layers),
         // Under a budget no step may take much longer than the others.
         reach(p(), options.policy, options.budget_ms > 0 ? 1 : Reach::kStepsPerBand),
@@ -282,7 +281,9 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
   bool parallel = false;
   if (executor->threads() > 1) {
     const int64_t pixels = affected.Count();
-    const int64_t each = kernel.MacsPerPixel() + 64;
+    // What moves or compares a channel costs as much as some multiply-adds.
+    const int64_t channels = p().placements[static_cast<size_t>(step.value)].channels;
+    const int64_t each = kernel.MacsPerPixel() + 16 * channels + 64;
     parallel = pixels * each >= kSerialWork;
     // Four chunks a thread even out unequal ones; 14 pixels (or tiles) fill the widest register
     // block.

@@ -1,5 +1,6 @@
 #include "core/threads.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace deltacnn {
@@ -18,6 +19,10 @@ inline void Pause() {
 }
 
 }  // namespace
+
+std::shared_ptr<Executor> MakeThreadPool(int threads) {
+  return std::make_shared<ThreadPool>(std::clamp(threads, 1, 1024));
+}
 
 ThreadPool::ThreadPool(int threads) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Loop(i); });
