@@ -24,7 +24,7 @@ std::shared_ptr<Executor> MakeThreadPool(int threads) {
   return std::make_shared<ThreadPool>(std::clamp(threads, 1, 1024));
 }
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(threads)) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Loop(i); });
 }
 
@@ -45,10 +45,12 @@ void ThreadPool::Run(size_t tasks, Task call, const void* context) {
   }
   {
     const std::lock_guard lock(mutex_);
-    tasks_ = tasks;
+    for (size_t i = 0; i < shares_.size(); ++i) {
+      shares_[i].next = tasks * i / shares_.size();
+      shares_[i].end = tasks * (i + 1) / shares_.size();
+    }
     context_ = context;
     call_ = call;
-    next_ = 0;
     running_ = static_cast<int>(workers_.size());
     ++generation_;
   }
@@ -64,8 +66,12 @@ void ThreadPool::Run(size_t tasks, Task call, const void* context) {
 }
 
 void ThreadPool::Work(int thread) {
-  for (size_t task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;)
-    call_(context_, task, thread);
+  // Its own share, then what the others have left.
+  for (size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[(static_cast<size_t>(thread) + i) % shares_.size()];
+    for (size_t task; (task = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
+      call_(context_, task, thread);
+  }
 }
 
 void ThreadPool::Loop(int thread) {

@@ -1,4 +1,6 @@
-// A fixed pool of worker threads that runs one loop at a time.
+// A fixed pool of worker threads that runs one loop at a time. Every thread begins with its own
+// share of the tasks: layer after layer, a core so finds most of what it reads in its own caches.
+// (Where two cores have no cache in common, handing lines over costs more than small layers do.)
 #pragma once
 
 #include <atomic>
@@ -24,6 +26,12 @@ class ThreadPool final : public Executor {
   void Run(size_t tasks, Task call, const void* context) override;
 
  private:
+  /// The tasks of a thread that nobody has begun; alone in its cache line.
+  struct alignas(64) Share {
+    std::atomic<size_t> next{0};
+    size_t end = 0;
+  };
+
   void Work(int thread);
   void Loop(int thread);
 
@@ -33,8 +41,7 @@ class ThreadPool final : public Executor {
   std::atomic<uint64_t> generation_{0};  // counts loops; a change starts the workers
   std::atomic<bool> stop_{false};
   std::atomic<int> running_{0};  // workers that have not finished the current loop
-  std::atomic<size_t> next_{0};
-  size_t tasks_ = 0;
+  std::vector<Share> shares_;    // by thread
   const void* context_ = nullptr;
   Task call_ = nullptr;
 };
