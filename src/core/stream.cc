@@ -282,7 +282,9 @@ void Stream::State::Compute(const PlanStep& step, size_t index, const MaskView& 
   if (executor->threads() > 1) {
     const int64_t pixels = affected.Count();
     // What moves or compares a channel costs as much as some multiply-adds.
-    const int64_t channels = p().placements[static_cast<size_t>(step.value)].channels;
+    int64_t channels = 1;
+    for (const int64_t size : step.output) channels *= size;
+    channels /= std::max<int64_t>(affected.grid.pixels(), 1);
     const int64_t each = kernel.MacsPerPixel() + 16 * channels + 64;
     parallel = pixels * each >= kSerialWork;
     // Four chunks a thread even out unequal ones; 14 pixels (or tiles) fill the widest register
