@@ -150,9 +150,9 @@ inline BestClass FindBestClass(const float* values, int count, ptrdiff_t step = 
 /// Whether any of `count` values is at least `least`: faster than the largest of them, which few
 /// cells need.
 inline bool AnyReaches(const float* values, int count, float least) {
-  bool any = false;
-  for (int c = 0; c < count; ++c) any |= values[c] >= least;
-  return any;
+  int any = 0;  // GCC does not vectorise the loop for a bool
+  for (int c = 0; c < count; ++c) any |= values[c] >= least ? 1 : 0;
+  return any != 0;
 }
 
 inline float Sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
