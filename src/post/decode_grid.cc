@@ -99,11 +99,16 @@ class FastestdetDecoder final : public FamilyDecoder {
     const float* data = in[0].as<float>().data();
     const auto input_width = static_cast<float>(input_.width);
     const auto input_height = static_cast<float>(input_.height);
+    FindTop(data + 5 * plane, plane);
+    // Below, no class probability makes up for the object score; a little less, for rounding.
+    const float least = 0.999F * std::pow(conf, 1 / kObjectPower);
     for (int64_t cell = 0; cell < plane; ++cell) {
       const float* values = data + cell;
-      const BestClass best = FindBestClass(values + 5 * plane, classes_, plane);
-      const float score = std::pow(values[0], 0.6F) * std::pow(best.score, 0.4F);
+      const float top = top_[static_cast<size_t>(cell)];
+      if (values[0] < least && top <= 1) continue;
+      const float score = std::pow(values[0], kObjectPower) * std::pow(top, kClassPower);
       if (!(score >= conf)) continue;
+      const BestClass best = FindBestClass(values + 5 * plane, classes_, plane);
       const float x = std::tanh(values[plane]) + static_cast<float>(cell % width_);
       const int64_t row = cell / width_;
       const float y = std::tanh(values[2 * plane]) + static_cast<float>(row);
@@ -118,10 +123,23 @@ class FastestdetDecoder final : public FamilyDecoder {
     ToDetections(candidates_, answer);
   }
 
+  // Of the two scores that a box has, in the one it is given.
+  static constexpr float kObjectPower = 0.6F;
+  static constexpr float kClassPower = 0.4F;
+
+  /// The largest of each cell's class scores, plane by plane: the order of memory.
+  void FindTop(const float* scores, int64_t plane) {
+    top_.assign(static_cast<size_t>(plane), -INFINITY);
+    for (int c = 0; c < classes_; ++c, scores += plane) {
+      for (size_t i = 0; i < top_.size(); ++i) top_[i] = scores[i] > top_[i] ? scores[i] : top_[i];
+    }
+  }
+
   int max_detections_;
   InputSize input_;
   int64_t height_;
   int64_t width_;
+  std::vector<float> top_;  // by cell
   std::vector<Candidate> candidates_;
 };
 
