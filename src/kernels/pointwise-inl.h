@@ -349,8 +349,31 @@ void StorePixels(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t sr
   }
 }
 
+#if DELTACNN_MASKED_MEMORY
+/// Whether a pixel changes enough is anyone's guess: of a few whole vectors, stores of no lanes
+/// cost less than branches taken wrongly.
+HWY_INLINE void StoreStrongerNarrow(float* dst, ptrdiff_t dst_pitch, const float* src,
+                                    ptrdiff_t src_pitch, size_t count, size_t n,
+                                    const StrengthLimits& limits, uint8_t* flags) {
+  const WholeVector whole;
+  for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
+    const float strength = SquaredDistance(dst, src, limits.weights, n);
+    const bool changed = !(strength <= limits.cutoff);
+    const bool strong = !(strength <= limits.strong);
+    flags[i] |= static_cast<uint8_t>(changed | (changed & strong) << 1);
+    const auto lanes = hn::FirstN(kF32, changed ? kLanes : 0);
+    for (size_t c = 0; c < n; c += kLanes)
+      hn::BlendedStore(whole.Load(src + c), lanes, kF32, dst + c);
+  }
+}
+#endif
+
 void StoreStronger(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
                    size_t count, size_t n, const StrengthLimits& limits, uint8_t* flags) {
+#if DELTACNN_MASKED_MEMORY
+  if (n % kLanes == 0 && n <= 4 * kLanes)
+    return StoreStrongerNarrow(dst, dst_pitch, src, src_pitch, count, n, limits, flags);
+#endif
   for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
     const float strength = SquaredDistance(dst, src, limits.weights, n);
     if (strength <= limits.cutoff) continue;
