@@ -64,12 +64,13 @@ Result<RunPolicy> FindPolicy(const PolicyArguments& arguments) {
     policy = std::move(*read);
   }
   const bool loosened = arguments.tolerance > 0 || arguments.reach.value_or(-1) >= 0 ||
-                        arguments.cutoff.value_or(0) > 0 || arguments.strong.value_or(0) > 0;
+                        arguments.cutoff.value_or(0) > 0 || arguments.strong.value_or(0) > 0 ||
+                        arguments.background.value_or(1) > 1;
   if (policy.name == "exact" && loosened) {
     return Error{
         ErrorCode::kUsage,
-        "--policy exact gives up nothing: it contradicts --tolerance, --reach, --cutoff and "
-        "--strong"};
+        "--policy exact gives up nothing: it contradicts --tolerance, --reach, --cutoff, --strong "
+        "and --background"};
   }
   if (arguments.tolerance >= 0) policy.tolerance = static_cast<float>(arguments.tolerance);
   policy.layers.reach = arguments.reach.value_or(policy.layers.reach);

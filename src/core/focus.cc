@@ -33,6 +33,7 @@ Focus::Focus(const PlanState& plan, const Policy& policy, const Reach& reach) {
 }
 
 void Focus::Set(std::span<const Region> regions) {
+  if (!enabled()) return;
   regions_.assign(regions.begin(), regions.end());
   set_ = true;
   for (Cells& cells : grids_) cells.fresh = false;

@@ -40,6 +40,8 @@ from support import call
         "run MODEL CLIP --budget 0",
         "run MODEL CLIP --budget -3",
         "run MODEL CLIP --policy exact --strong 0.2",
+        "run MODEL CLIP --policy exact --background 2",
+        "run MODEL CLIP --background 0.5",
         "run MODEL CLIP --preset nobody",
         "run MODEL CLIP --preset nanodet",
         "run MODEL CLIP --heatmap",

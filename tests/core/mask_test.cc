@@ -289,6 +289,39 @@ TEST(SpanList, ListsTilesOneAfterTheOther) {
   }
 }
 
+TEST(SpanList, CutsRunsWhereTheFocusEnds) {
+  std::mt19937 rng(9);
+  for (int round = 0; round < 500; ++round) {
+    const Grid grid{1 + static_cast<int>(rng() % 9), kWidths[rng() % std::size(kWidths)]};
+    const Mask mask(grid, 80, rng);
+    const int percents[] = {0, 5, 50, 95, 100};
+    const Mask focus(grid, percents[rng() % 5], rng);
+    const int side = round % 2 == 0 ? 1 : 4;
+    SpanList plain;
+    plain.Build(mask.view, 30, side);
+    SpanList list;
+    list.Reserve(grid);
+    const Span* memory = list.all().data();
+    list.Build(mask.view, 30, side, focus.view);
+    ASSERT_EQ(list.all().data(), memory) << "no allocation after Reserve";
+    std::vector<std::pair<int, int>> want;
+    for (const Span& span : plain.all())
+      for (int k = 0; k < span.count; ++k) want.push_back({span.row, span.col + k});
+    std::vector<std::pair<int, int>> got;
+    for (const Span& span : list.all()) {
+      ASSERT_EQ(span.first, got.size());
+      for (int k = 0; k < span.count; ++k) {
+        ASSERT_EQ(span.background, !focus.at(span.row, span.col + k));
+        got.push_back({span.row, span.col + k});
+      }
+    }
+    ASSERT_EQ(got, want) << "the same pixels in the same order";
+    if (side == 1) {
+      ASSERT_EQ(list.runs(), plain.runs());
+    }
+  }
+}
+
 TEST(SpanList, KeepsItsMemoryAfterReserve) {
   std::mt19937 rng(7);
   const Grid grid{7, 100};

@@ -1,9 +1,11 @@
 // Policies inside the network: what they leave out, and that they do not forget it.
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <optional>
 
+#include "core/threads.h"
 #include "deltacnn/stream.h"
 #include "random_network.h"
 
@@ -128,22 +130,26 @@ TEST(Policy, ObjectsThatStopAreNotMissed) {
 
 TEST(Policy, WhatIsLeftOutIsCaughtUpWith) {
   const auto plan = PlanOf(Detector());
-  Stream policy = NewStream(plan, {.reach = 1, .cutoff = 1e-6f, .strong = 0.5f, .refresh = 4});
-  Stream dense = NewStream(plan, {});
-  StepWith(policy, Background());
-  Tensor image = Background();
-  std::mt19937 rng(3);
-  for (int frame = 0; frame < 22; ++frame) {  // the band came by with the 20th
-    DrawObject(image, static_cast<int>(rng() % kSize), static_cast<int>(rng() % kSize), 5);
-    StepWith(policy, image);
+  for (const int refresh : {4, 13, 20, 32}) {  // one band, and several
+    SCOPED_TRACE(refresh);
+    Stream policy =
+        NewStream(plan, {.reach = 1, .cutoff = 1e-6f, .strong = 0.5f, .refresh = refresh});
+    Stream dense = NewStream(plan, {});
+    StepWith(policy, Background());
+    Tensor image = Background();
+    std::mt19937 rng(3);
+    for (int frame = 0; frame < 22; ++frame) {  // the band came by with the 20th
+      DrawObject(image, static_cast<int>(rng() % kSize), static_cast<int>(rng() % kSize), 5);
+      StepWith(policy, image);
+    }
+    StepWith(dense, image);
+    EXPECT_GT(Largest(policy.Output(0).as<float>(), dense.Output(0).as<float>()), 1e-3f)
+        << "the policy left nothing out: the test shows nothing";
+    // One turn of the band, whatever the number of layers.
+    for (int frame = 0; frame < refresh; ++frame) StepWith(policy, image);
+    EXPECT_LT(Largest(policy.Output(0).as<float>(), dense.Output(0).as<float>()), 1e-4f);
+    for (int frame = 0; frame < refresh; ++frame) EXPECT_EQ(StepWith(policy, image).macs_share, 0);
   }
-  StepWith(dense, image);
-  EXPECT_GT(Largest(policy.Output(0).as<float>(), dense.Output(0).as<float>()), 1e-3f)
-      << "the policy left nothing out: the test shows nothing";
-  // One turn of the band, whatever the number of layers.
-  for (int frame = 0; frame < 4; ++frame) StepWith(policy, image);
-  EXPECT_LT(Largest(policy.Output(0).as<float>(), dense.Output(0).as<float>()), 1e-4f);
-  for (int frame = 0; frame < 4; ++frame) EXPECT_EQ(StepWith(policy, image).macs_share, 0);
 }
 
 TEST(Policy, ResetForgetsWhatIsOwed) {
@@ -201,6 +207,42 @@ TEST(Policy, NotANumberSpreads) {
   for (int frame = 0; frame < kPolicy.refresh; ++frame) StepWith(policy, image);
   const auto output = policy.Output(0).as<float>();
   EXPECT_FALSE(std::ranges::all_of(output, [](float v) { return std::isfinite(v); }));
+}
+
+TEST(Policy, StreamsThatTakeTurnsShareAPool) {
+  const auto plan = PlanOf(Detector());
+  const std::shared_ptr<Executor> pool = MakeThreadPool(3);
+  EXPECT_EQ(pool->threads(), 3);
+  EXPECT_EQ(MakeThreadPool(0)->threads(), 1);
+  auto first = Stream::Create(plan, {.executor = pool, .policy = kPolicy});
+  auto second = Stream::Create(plan, {.executor = pool});
+  ASSERT_TRUE(first.ok() && second.ok());
+  Stream alone = NewStream(plan, kPolicy);
+  Stream dense = NewStream(plan, {});
+  for (int frame = 0; frame < 20; ++frame) {
+    Tensor image = Background();
+    DrawObject(image, 2 * frame, frame, 6);
+    for (Stream* stream : {&*first, &*second, &alone, &dense}) StepWith(*stream, image);
+    ASSERT_EQ(OutputsOf(*first), OutputsOf(alone)) << "frame " << frame;
+    ASSERT_EQ(OutputsOf(*second), OutputsOf(dense)) << "frame " << frame;
+  }
+}
+
+/// More tasks than threads, fewer, and none.
+TEST(ThreadPool, RunsEveryTaskOnce) {
+  for (const int threads : {1, 2, 5}) {
+    const std::shared_ptr<Executor> pool = MakeThreadPool(threads);
+    for (int round = 0; round < 200; ++round) {
+      std::vector<std::atomic<int>> runs(static_cast<size_t>(round % 17));
+      std::atomic<int> wrong_thread{0};
+      RunTasks(*pool, runs.size(), [&](size_t task, int thread) {
+        ++runs[task];
+        if (thread < 0 || thread >= threads) ++wrong_thread;
+      });
+      for (const auto& count : runs) ASSERT_EQ(count, 1);
+      ASSERT_EQ(wrong_thread, 0);
+    }
+  }
 }
 
 TEST(Policy, ThreadsDoNotChangeABit) {
