@@ -1,6 +1,5 @@
 #include "core/flags.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace deltacnn {
@@ -24,16 +23,13 @@ int KeepFlagged(const Span& span, const uint8_t* flags, const MaskView& out,
                 const MaskView& strong) {
   static_assert(kChanged == 1 && kStrong == 2);
   int changes = 0;
-  for (int k = 0, count = 0; k < span.count; k += count) {
-    const int word = (span.col + k) / 64;
-    const int shift = (span.col + k) % 64;
-    count = std::min(64 - shift, span.count - k);
-    const uint64_t kept = Gather(flags + k, count, 0);
-    const uint64_t range = ~uint64_t{0} >> (64 - count);
-    out.row(span.row)[word] &= ~((range & ~kept) << shift);
-    if (strong.words != nullptr) strong.row(span.row)[word] |= Gather(flags + k, count, 1) << shift;
+  ForEachWord(span.col, span.col + span.count, [&](int word, int shift, int count) {
+    const uint64_t kept = Gather(flags, count, 0);
+    out.row(span.row)[word] &= ~BitRange(shift, count) | kept << shift;
+    if (strong.words != nullptr) strong.row(span.row)[word] |= Gather(flags, count, 1) << shift;
     changes += CountBits(kept);
-  }
+    flags += count;
+  });
   return changes;
 }
 

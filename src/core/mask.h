@@ -31,6 +31,20 @@ struct Grid {
   bool operator==(const Grid&) const = default;
 };
 
+/// Calls visit(word, shift, count) for every word of a row that holds some of columns [begin, end):
+/// `count` of them, from bit `shift` on.
+template <class Visit>
+void ForEachWord(int begin, int end, Visit&& visit) {
+  for (int count = 0; begin < end; begin += count) {
+    const int shift = begin % 64;
+    count = std::min(64 - shift, end - begin);
+    visit(begin / 64, shift, count);
+  }
+}
+
+/// `count` bits, 1..64, from bit `shift` on.
+inline uint64_t BitRange(int shift, int count) { return ~uint64_t{0} >> (64 - count) << shift; }
+
 /// A borrowed bitmap.
 struct MaskView {
   uint64_t* words = nullptr;
@@ -45,12 +59,8 @@ struct MaskView {
   /// Sets columns [begin, end) of a row.
   void SetRange(int row_index, int begin, int end) const {
     uint64_t* bits = row(row_index);
-    while (begin < end) {
-      const int shift = begin % 64;
-      const int count = std::min(64 - shift, end - begin);
-      bits[begin / 64] |= ~uint64_t{0} >> (64 - count) << shift;
-      begin += count;
-    }
+    ForEachWord(begin, end,
+                [&](int word, int shift, int count) { bits[word] |= BitRange(shift, count); });
   }
   /// The end of the stretch of columns from `begin` on, before `end`, that are all set or all not.
   int StretchEnd(int row_index, int begin, int end) const {

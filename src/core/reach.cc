@@ -147,15 +147,12 @@ void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong
 void Reach::Doubt(size_t index, std::span<const Span> computed, const MaskView& changed) {
   const MaskView doubted{doubted_[index].data(), changed.grid};
   for (const Span& span : computed) {
-    const int end = span.col + span.count;
-    for (int col = span.col, count = 0; col < end; col += count) {
-      const int word = col / 64;
-      count = std::min(64 - col % 64, end - col);
-      const uint64_t range = ~uint64_t{0} >> (64 - count) << col % 64;
+    ForEachWord(span.col, span.col + span.count, [&](int word, int shift, int count) {
+      const uint64_t range = BitRange(shift, count);
       uint64_t& bits = doubted.row(span.row)[word];
       bits &= ~range;
       if (span.background) bits |= range & ~changed.row(span.row)[word];
-    }
+    });
   }
 }
 
