@@ -61,7 +61,7 @@ Result<VisionModel> LoadVisionModel(const ModelArguments& arguments, const std::
 }
 
 Pipeline::Pipeline(const VisionModel& model, const RunPolicy& policy, Stream stream)
-    : changes_({.tolerance = policy.tolerance}),
+    : changes_({.tolerance = policy.tolerance, .background = policy.layers.background}),
       preprocess_(OptionsOf(model.preset.input)),
       stream_(std::move(stream)),
       outputs_(model.plan->outputs().size()) {}
@@ -112,6 +112,7 @@ Status Pipeline::Decode(float conf, float iou, Answer& answer) {
   DELTACNN_RETURN_IF_ERROR(decoder_->Decode(outputs_, conf, iou, answer));
   stream_.SetFocus(decoder_->regions());
   const PixelTransform& map = preprocess_.transform();
+  changes_.SetFocus(stream_.focus(), map);
   MapToSource({.scale_x = static_cast<float>(map.scale_x),
                .scale_y = static_cast<float>(map.scale_y),
                .offset_x = static_cast<float>(map.offset_x),

@@ -1,6 +1,8 @@
 // Region: where in the picture something is.
 #pragma once
 
+#include <limits>
+
 namespace deltacnn {
 
 /// A rectangle in pixels of a model's image input. Corners are continuous coordinates: a whole
@@ -12,5 +14,9 @@ struct Region {
   float x2 = 0;
   float y2 = 0;
 };
+
+inline constexpr Region kEverywhere{
+    -std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+    std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
 
 }  // namespace deltacnn

@@ -115,6 +115,11 @@ class Stream {
   /// object that appears elsewhere needs a larger change to be seen at once; a smaller one is seen
   /// within Policy::refresh steps. Decoder::regions() gives them from the last step's outputs.
   void SetFocus(std::span<const Region> regions);
+  /// Where the next step is strict: the regions of SetFocus with a margin around them and, when its
+  /// turn comes, the part of the picture that the step catches up with; everything where nothing is
+  /// named, or the policy has no background. For ChangeDetector::SetFocus. Valid until the next
+  /// call.
+  std::span<const Region> focus();
 
   /// Forgets what was computed and the focus: the next step is dense.
   void Reset();

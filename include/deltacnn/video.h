@@ -17,10 +17,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "deltacnn/frame.h"
+#include "deltacnn/region.h"
 #include "deltacnn/result.h"
 #include "deltacnn/tensor.h"
 
@@ -126,6 +128,9 @@ struct ChangeOptions {
   /// I-frames differ from the frames before by more than noise. Not above `tolerance`: it never
   /// rises.
   float max_tolerance = 12;
+  /// Outside of the regions that SetFocus names, `tolerance` is this many times as large, and what
+  /// noise adds to it remains. From 1 on; of no effect at a tolerance of 0.
+  float background = 1;
 };
 
 /// Compares each frame, block by block, with the picture held. A changed block is copied into it,
@@ -141,7 +146,13 @@ class ChangeDetector {
   /// Updates held() and changed(). Every block counts as changed in the first frame, after Reset(),
   /// at a discontinuity, and when size, format or colour description differ from the last frame.
   Status Update(const FrameView& frame);
-  /// Forgets the picture held.
+  /// Names the regions in which the next frame is compared strictly, in place of those named
+  /// before, in coordinates that `to_source` takes to pixels of the frame (Stream::focus() and
+  /// Preprocessor::transform()). Until the first call, and after Reset() or when size or format
+  /// change, the whole picture counts as named. A change elsewhere that is below the larger
+  /// tolerance is taken up once it is named, so name every part from time to time.
+  void SetFocus(std::span<const Region> regions, const PixelTransform& to_source);
+  /// Forgets the picture held, and what SetFocus named.
   void Reset();
 
   /// The picture to work on, with the time stamp and type of the last frame; valid until the next

@@ -34,9 +34,27 @@ Focus::Focus(const PlanState& plan, const Policy& policy, const Reach& reach) {
 
 void Focus::Set(std::span<const Region> regions) {
   if (!enabled()) return;
-  regions_.assign(regions.begin(), regions.end());
+  regions_.clear();
+  for (const Region& r : regions) {
+    if (r.x1 < r.x2 && r.y1 < r.y2)
+      regions_.push_back({r.x1 - kMargin, r.y1 - kMargin, r.x2 + kMargin, r.y2 + kMargin});
+  }
   set_ = true;
   for (Cells& cells : grids_) cells.fresh = false;
+}
+
+std::span<const Region> Focus::Strict(const Reach& reach) {
+  strict_.clear();
+  if (!set_ || !enabled()) {
+    strict_.push_back(kEverywhere);
+    return strict_;
+  }
+  strict_.insert(strict_.end(), regions_.begin(), regions_.end());
+  if (const Reach::RowRange band = reach.NextBand(input_); band.begin < band.end) {
+    strict_.push_back({kEverywhere.x1, static_cast<float>(band.begin), kEverywhere.x2,
+                       static_cast<float>(band.end)});
+  }
+  return strict_;
 }
 
 MaskView Focus::Mask(size_t index) {
@@ -47,11 +65,8 @@ MaskView Focus::Mask(size_t index) {
   cells.fresh = true;
   mask.Clear();
   for (const Region& region : regions_) {
-    if (!(region.x1 < region.x2) || !(region.y1 < region.y2)) continue;
-    const Range rows =
-        CellsOf(region.y1 - kMargin, region.y2 + kMargin, input_.rows, cells.grid.rows);
-    const Range cols =
-        CellsOf(region.x1 - kMargin, region.x2 + kMargin, input_.cols, cells.grid.cols);
+    const Range rows = CellsOf(region.y1, region.y2, input_.rows, cells.grid.rows);
+    const Range cols = CellsOf(region.x1, region.x2, input_.cols, cells.grid.cols);
     for (int row = rows.begin; row < rows.end; ++row) mask.SetRange(row, cols.begin, cols.end);
   }
   return mask;

@@ -25,6 +25,9 @@ class Focus {
 
   bool enabled() const { return !grid_of_.empty(); }
   void Set(std::span<const Region> regions);
+  /// Where the next step is strict: what was named and its margin, and the band that is due.
+  /// Valid until the next call.
+  std::span<const Region> Strict(const Reach& reach);
   /// The whole picture again.
   void Forget() { set_ = false; }
   /// Valid until the next Set; without words if the limits are the same for all pixels of step
@@ -41,7 +44,8 @@ class Focus {
   Grid input_;
   std::vector<int> grid_of_;  // by step, index into grids_; -1: always strict
   std::vector<Cells> grids_;
-  std::vector<Region> regions_;
+  std::vector<Region> regions_;  // with their margins
+  std::vector<Region> strict_;
   bool set_ = false;
 };
 

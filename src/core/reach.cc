@@ -96,12 +96,19 @@ void Reach::Begin(const MaskView& input) {
   input_ = input;
   refreshing_ = false;
   for (Resolution& resolution : resolutions_) resolution.fresh = false;
+  due_ = enabled_ && ++steps_ >= steps_per_band_;
+  if (!due_) return;
+  steps_ = 0;
+  band_ = (band_ + 1) % bands_;
+}
+
+Reach::RowRange Reach::NextBand(const Grid& picture) const {
+  if (!enabled_ || steps_ + 1 < steps_per_band_) return {0, 0};
+  return BandOf((band_ + 1) % bands_, picture);
 }
 
 bool Reach::BeginRefresh() {
-  if (!enabled_ || ++steps_ < steps_per_band_) return false;
-  steps_ = 0;
-  band_ = (band_ + 1) % bands_;
+  if (!due_) return false;
   refreshing_ = true;
   for (size_t i = 0; i < owed_.size(); ++i)
     if (Owes(i)) return true;
@@ -117,13 +124,19 @@ bool Reach::Owes(size_t index) const {
   return false;
 }
 
-/// The words of the band in the masks of step `index`: one of `bands_` equal shares of its rows.
+Reach::RowRange Reach::BandOf(int band, const Grid& grid) const {
+  const auto row = [&](int64_t b) { return static_cast<int>(b * grid.rows / bands_); };
+  return {row(band), row(band + 1)};
+}
+
+/// The words of the current band in the masks of step `index`.
 Reach::WordRange Reach::Band(size_t index) const {
   const Grid& grid = resolutions_[static_cast<size_t>(resolution_of_[index])].grid;
-  const auto word = [&](int64_t band) {
-    return static_cast<size_t>(band * grid.rows / bands_ * grid.words_per_row());
+  const RowRange rows = BandOf(band_, grid);
+  const auto word = [&](int row) {
+    return static_cast<size_t>(row) * static_cast<size_t>(grid.words_per_row());
   };
-  return {word(band_), word(band_ + 1)};
+  return {word(rows.begin), word(rows.end)};
 }
 
 void Reach::Limit(size_t index, const MaskView& affected, const MaskView& strong) {

@@ -17,6 +17,10 @@ namespace deltacnn {
 /// pixel.
 class Reach {
  public:
+  struct RowRange {
+    int begin, end;
+  };
+
   /// Every band costs the growth of what it changes, layer by layer, on top of its own pixels: few
   /// large ones cost less than many small ones.
   static constexpr int kStepsPerBand = 8;
@@ -31,10 +35,13 @@ class Reach {
   /// True if Limit has an effect on step `index`.
   bool limits(size_t index) const { return enabled_ && resolution_of_[index] >= 0; }
 
-  /// Starts a step of the stream: `input` is the mask of the image input.
+  /// Starts a step of the stream, dense or not: `input` is the mask of the image input.
   void Begin(const MaskView& input);
-  /// Goes over to catching up with the next band of the picture; false if it is not yet its turn or
-  /// there is nothing to do.
+  /// The rows of `picture` whose band the next step catches up with; empty if it is not yet its
+  /// turn.
+  RowRange NextBand(const Grid& picture) const;
+  /// Goes over to catching up with this step's band of the picture; false if none is due or there
+  /// is nothing to do.
   bool BeginRefresh();
   bool refreshing() const { return refreshing_; }
   /// True if step `index` has left something out; while refreshing, if it has or doubts something
@@ -66,6 +73,8 @@ class Reach {
 
   Resolution MakeResolution(const Grid& input, const Grid& grid, int reach) const;
   void Refresh(Resolution& resolution);
+  /// A band is one of `bands_` equal shares of a grid's rows.
+  RowRange BandOf(int band, const Grid& grid) const;
   struct WordRange {
     size_t begin, end;
   };
@@ -76,7 +85,8 @@ class Reach {
   int steps_per_band_ = 1;
   int steps_ = 0;  // since the last band
   int bands_ = 1;
-  int band_ = 0;  // the last one's number
+  int band_ = 0;      // the last one's number
+  bool due_ = false;  // in the current step
   bool refreshing_ = false;
   MaskView input_;
   std::vector<Resolution> resolutions_;

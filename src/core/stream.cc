@@ -407,6 +407,7 @@ Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOpti
 const Plan& Stream::plan() const { return *state_->plan; }
 const std::vector<LayerWork>& Stream::work() const { return state_->work; }
 void Stream::SetFocus(std::span<const Region> regions) { state_->focus.Set(regions); }
+std::span<const Region> Stream::focus() { return state_->focus.Strict(state_->reach); }
 void Stream::Reset() {
   state_->dense = true;
   state_->focus.Forget();

@@ -77,7 +77,6 @@ bool FindsBoxes(DecoderKind kind) {
   }
 }
 
-constexpr Region kEverywhere{-INFINITY, -INFINITY, INFINITY, INFINITY};
 
 void Clear(Answer& answer) {
   answer.kind = AnswerKind::kNone;

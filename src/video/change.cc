@@ -187,6 +187,7 @@ class ChangeDetector::Impl {
   explicit Impl(const ChangeOptions& options) : options_(options) {}
 
   Status Update(const FrameView& frame);
+  void SetFocus(std::span<const Region> regions, const PixelTransform& to_source);
   float noise() const;
 
   FrameView held;
@@ -224,6 +225,7 @@ class ChangeDetector::Impl {
   std::vector<uint8_t> pixels_;
   std::vector<uint8_t> peaks_;
   std::vector<int16_t> column_sums_;
+  BlockMap focus_;          // blocks that SetFocus named; without bits: all
   float noise_factor_ = 0;  // how many deviations of a sub-block's mean are no change yet
   int since_intra_ = kPopFrames;
 };
@@ -290,6 +292,7 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
   noise_factor_ = std::sqrt(2 * std::log(static_cast<float>(samples) / (kSubBlock * kSubBlock)));
   pixels_.resize(pixel_bytes);
   peaks_.resize(peak_bytes);
+  focus_ = {};
   column_sums_.resize(std::ranges::max(planes_, {}, &Plane::row_bytes).row_bytes);
   since_intra_ = kPopFrames;
   uint8_t* pixels = pixels_.data();
@@ -303,6 +306,28 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
     for (int y = 0; y < plane.height; ++y) {
       std::memcpy(plane.data + y * plane.stride, frame.planes[p] + y * frame.strides[p],
                   plane.row_bytes);
+    }
+  }
+}
+
+void ChangeDetector::Impl::SetFocus(std::span<const Region> regions,
+                                    const PixelTransform& to_source) {
+  if (planes_.empty()) return;
+  focus_.columns = changed.columns;
+  focus_.rows = changed.rows;
+  focus_.words_per_row = changed.words_per_row;
+  focus_.bits.assign(changed.bits.size(), 0);
+  const auto block = [](double pixel, int count) {
+    return std::clamp(pixel / kBlock, 0.0, static_cast<double>(count));
+  };
+  for (const Region& region : regions) {
+    const double left = block(to_source.SourceX(region.x1), focus_.columns);
+    const double right = block(to_source.SourceX(region.x2), focus_.columns);
+    const double top = block(to_source.SourceY(region.y1), focus_.rows);
+    const double bottom = block(to_source.SourceY(region.y2), focus_.rows);
+    if (!(left < right && top < bottom)) continue;  // one may be no number
+    for (int row = static_cast<int>(top); row < bottom; ++row) {
+      for (int column = static_cast<int>(left); column < right; ++column) focus_.Set(row, column);
     }
   }
 }
@@ -388,12 +413,18 @@ PlaneBlock ChangeDetector::Impl::BlockOf(const FrameView& frame, int plane_index
 }
 
 bool ChangeDetector::Impl::BlockChanged(const FrameView& frame, int row, int column) const {
+  const bool background = !focus_.bits.empty() && !focus_.Test(row, column);
+  // A multiple of the tolerance alone: that noise raises the limit is no reason to raise it more.
+  const float surplus =
+      background ? options_.tolerance * (std::max(1.0F, options_.background) - 1) : 0;
   for (size_t p = 0; p < planes_.size(); ++p) {
     const Plane& plane = planes_[p];
     if (!AnySet(plane.peaks + column * plane.block_bytes, plane.block_bytes)) continue;
     if (!(options_.tolerance > 0)) return true;
     const PlaneBlock block = BlockOf(frame, static_cast<int>(p), row, column);
-    if (MeanExceeds(plane.layout, block, plane.limits)) return true;
+    Limits limits = plane.limits;
+    for (float& limit : limits) limit += surplus;
+    if (MeanExceeds(plane.layout, block, limits)) return true;
   }
   return false;
 }
@@ -415,6 +446,9 @@ ChangeDetector::ChangeDetector(ChangeDetector&&) noexcept = default;
 ChangeDetector& ChangeDetector::operator=(ChangeDetector&&) noexcept = default;
 
 Status ChangeDetector::Update(const FrameView& frame) { return impl_->Update(frame); }
+void ChangeDetector::SetFocus(std::span<const Region> regions, const PixelTransform& to_source) {
+  impl_->SetFocus(regions, to_source);
+}
 void ChangeDetector::Reset() { impl_->held = FrameView(); }
 const FrameView& ChangeDetector::held() const { return impl_->held; }
 const BlockMap& ChangeDetector::changed() const { return impl_->changed; }

@@ -343,6 +343,49 @@ TEST(Policy, TheBackgroundIsJudgedGenerouslyForOneTurn) {
   EXPECT_EQ(OutputsOf(unnamed), want);
 }
 
+/// What Stream::focus() says is what the step does.
+TEST(Policy, TheFocusNamesWhereAStepIsStrict) {
+  const auto plan = PlanOf(Detector());
+  Policy policy{.reach = 2, .cutoff = 0.05f, .strong = 0.1f, .background = 4, .refresh = 32};
+  const auto is_everything = [](Stream& stream) {
+    return stream.focus().size() == 1 && stream.focus()[0].x1 == -INFINITY &&
+           stream.focus()[0].y2 == INFINITY;
+  };
+  Stream stream = NewStream(plan, policy);
+  EXPECT_TRUE(is_everything(stream)) << "nothing is named yet";
+  StepWith(stream, Background());
+  std::vector<float> bands;
+  for (int frame = 1; frame < policy.refresh; ++frame) {
+    const Region object[] = {{20, 24, 30, 40}, {9, 9, 9, 9}};
+    stream.SetFocus(object);
+    ASSERT_GE(stream.focus().size(), 1U);
+    EXPECT_LT(stream.focus()[0].x1, 20);
+    EXPECT_GT(stream.focus()[0].y2, 40);
+    for (const Region& band : stream.focus().subspan(1)) {
+      EXPECT_EQ(band.x1, -INFINITY);
+      EXPECT_EQ(band.x2, INFINITY);
+      bands.push_back(band.y1);
+      bands.push_back(band.y2);
+    }
+    // Dense steps take their turns too: what holds a picture back must not wait for others.
+    if (frame < 16) stream.Reset();
+    if (frame < 16) stream.SetFocus(object);
+    StepWith(stream, Background());
+  }
+  std::ranges::sort(bands);
+  EXPECT_EQ(bands, (std::vector<float>{0, 16, 16, 32, 32, 48, 48, 64})) << "one turn";
+  stream.Reset();
+  EXPECT_TRUE(is_everything(stream));
+  // Without larger limits elsewhere, or without a turn that would catch up, there is no focus.
+  for (const Policy& none : {Policy{.reach = 2, .cutoff = 0.05f, .background = 1},
+                             Policy{.reach = -1, .cutoff = 0.05f, .background = 4}, Policy{}}) {
+    Stream strict = NewStream(plan, none);
+    StepWith(strict, Background());
+    strict.SetFocus({});
+    EXPECT_TRUE(is_everything(strict));
+  }
+}
+
 /// Whatever judges its changes, behind the picture itself.
 TEST(Policy, EveryJudgeKnowsTheBackground) {
   using Layer = std::function<ValueId(GraphMaker&, std::mt19937&, ValueId)>;

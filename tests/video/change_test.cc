@@ -117,6 +117,91 @@ TEST(ChangeDetector, AgreesWithTheNaiveRule) {
   }
 }
 
+// Whether a region, in a frame's pixels, has a part of a block.
+bool Names(const Region& region, int row, int column) {
+  return region.x1 < region.x2 && region.y1 < region.y2 && region.x2 > column * kBlock &&
+         region.x1 < (column + 1) * kBlock && region.y2 > row * kBlock &&
+         region.y1 < (row + 1) * kBlock;
+}
+
+TEST(ChangeDetector, IsStrictWhereItIsTold) {
+  constexpr float kTolerance = 3;
+  constexpr float kFactor = 2.5F;
+  constexpr PixelTransform kToSource{.scale_x = 0.5, .scale_y = 2, .offset_x = -3, .offset_y = 1};
+  std::mt19937 random(4);
+  std::uniform_real_distribution<float> place(-40, 140);
+  int64_t generous = 0;
+  for (const PixelFormat format : kAllFormats) {
+    Picture picture(format, 97, 63, 3);
+    picture.Randomize(random);
+    ChangeDetector detector({.tolerance = kTolerance, .max_tolerance = 0, .background = kFactor});
+    ASSERT_TRUE(detector.Update(picture.view()).ok());
+    for (int step = 0; step < 20; ++step) {
+      // Corners in any order, in units of the transform.
+      std::vector<Region> named;
+      std::vector<Region> in_frame;
+      for (int i = 0; i < step % 4; ++i) {
+        const Region r{place(random), place(random), place(random), place(random)};
+        in_frame.push_back(r);
+        named.push_back({(r.x1 + 3) * 2, (r.y1 - 1) / 2, (r.x2 + 3) * 2, (r.y2 - 1) / 2});
+      }
+      named.push_back({NAN, -INFINITY, INFINITY, INFINITY});
+      detector.SetFocus(named, kToSource);
+      Disturb(picture, random);
+      Picture held(format, 97, 63);
+      for (int c = 0; c < LayoutOf(format).components; ++c) {
+        for (int y = 0; y < 63; ++y) {
+          for (int x = 0; x < 97; ++x) held.Sample(c, y, x) = SampleAt(detector.held(), c, y, x);
+        }
+      }
+      ASSERT_TRUE(detector.Update(picture.view()).ok());
+      for (int row = 0; row < detector.changed().rows; ++row) {
+        for (int column = 0; column < detector.changed().columns; ++column) {
+          const bool strict =
+              std::ranges::any_of(in_frame, [&](const Region& r) { return Names(r, row, column); });
+          const auto changed = [&](float tolerance) {
+            return NaiveChanged(picture.view(), held.view(), row, column, tolerance);
+          };
+          const float tolerance = strict ? kTolerance : kFactor * kTolerance;
+          ASSERT_EQ(detector.changed().Test(row, column), changed(tolerance))
+              << LayoutOf(format).name << " step " << step << " at " << row << "," << column;
+          generous += changed(kTolerance) && !changed(tolerance) ? 1 : 0;
+        }
+      }
+    }
+  }
+  EXPECT_GT(generous, 100);
+}
+
+TEST(ChangeDetector, ForgetsTheFocusWithThePicture) {
+  Picture picture(PixelFormat::kGray8, 64, 64);
+  ChangeDetector detector({.tolerance = 4, .max_tolerance = 0, .background = 10});
+  detector.SetFocus({}, {});  // of no picture yet
+  ASSERT_TRUE(detector.Update(picture.view()).ok());
+  const auto brighten = [&] {
+    for (int y = 16; y < 24; ++y) {
+      for (int x = 16; x < 24; ++x) picture.Sample(0, y, x) += 6;
+    }
+    EXPECT_TRUE(detector.Update(picture.view()).ok());
+    return detector.changed().count;
+  };
+  EXPECT_EQ(brighten(), 1) << "nothing has been named: everything counts";
+  detector.SetFocus({}, {});
+  EXPECT_EQ(brighten(), 0);
+  detector.SetFocus(std::vector<Region>{{20, 20, 21, 21}}, {});
+  EXPECT_EQ(brighten(), 1) << "held back, but not forgotten";
+  detector.SetFocus({}, {});
+  detector.Reset();
+  ASSERT_TRUE(detector.Update(picture.view()).ok());
+  EXPECT_EQ(brighten(), 1);
+  ChangeDetector exact({.tolerance = 0, .background = 10});
+  ASSERT_TRUE(exact.Update(picture.view()).ok());
+  exact.SetFocus({}, {});
+  ++picture.Sample(0, 40, 40);
+  ASSERT_TRUE(exact.Update(picture.view()).ok());
+  EXPECT_EQ(exact.changed().count, 1) << "without a tolerance there is none to widen";
+}
+
 TEST(ChangeDetector, FindsEverySingleSample) {
   for (const PixelFormat format : kAllFormats) {
     Picture picture(format, 19, 11);
