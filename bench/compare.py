@@ -68,13 +68,14 @@ def compare(model: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     program, threads, seconds = arguments.program, arguments.threads, arguments.seconds
     time_deltacnn(program, model, arguments.spread[0], threads, 0.01)  # can it run at all?
     runtimes, missing = peers.make_peers(model, threads)
+    _, image = peers.load(model)
     dense: dict[str, list[float]] = {peer.name: [] for peer in runtimes}
     reports: dict[str, list[dict[str, Any]]] = {spread: [] for spread in arguments.spread}
     waited = spent = 0.0
     for _ in range(arguments.rounds):
         before = time.perf_counter(), peers.waited()
         for peer in runtimes:
-            dense[peer.name].append(peers.time_peer(peer, seconds))
+            dense[peer.name].append(peers.time_peer(peer, image, seconds))
         spent += time.perf_counter() - before[0]
         waited += peers.waited() - before[1]
         for spread, list_ in reports.items():

@@ -93,17 +93,6 @@ def convert_ms(image: np.ndarray) -> float:
     return 1e3 * (time.process_time() - start) / runs
 
 
-def network_ms(peer: peers.Peer, seconds: float) -> float:
-    """CPU time of a run, caches warm."""
-    peer.run()
-    samples: list[float] = []
-    while sum(samples) < seconds or len(samples) < peers.FEWEST_RUNS:
-        start = time.process_time()
-        peer.run()
-        samples.append(time.process_time() - start)
-    return 1e3 * statistics.median(samples)
-
-
 def measure_model(arguments: argparse.Namespace, model: Path, clips: list[Path]) -> list[dict]:
     """A result for each clip."""
     runtimes, missing = peers.make_peers(model, 1, RUNTIMES)
@@ -121,7 +110,8 @@ def measure_model(arguments: argparse.Namespace, model: Path, clips: list[Path])
             ms, _ = frame_ms(partial(front_command, clip, width, height), frames)
             samples[clip].front.append(ms)
             for peer in runtimes:
-                network[peer.name].append(network_ms(peer, arguments.seconds))
+                ms = peers.time_peer(peer, image, arguments.seconds, time.process_time)
+                network[peer.name].append(ms)
             conversion.append(convert_ms(image))
     results = []
     for clip, sample in samples.items():

@@ -75,13 +75,14 @@ Result<std::vector<Row>> Synthetic(const BenchArguments& arguments, const Vision
   options.policy = arguments.spreads() ? policy.layers : WithoutSpread(policy.layers);
   auto incremental = Stream::Create(model.plan, options);
   if (!incremental.ok()) return incremental.error();
-  const auto first = incremental->Image(0);
-  if (!first.ok()) return first.error();
-  const auto second = dense->Image(0);
-  if (!second.ok()) return second.error();
-  const CellGrid pixels{first->height, first->width};
-  SyntheticInput input(*first, *second, model.preset.input,
+  const auto image = incremental->Image(0);
+  if (!image.ok()) return image.error();
+  const auto dense_image = dense->Image(0);
+  if (!dense_image.ok()) return dense_image.error();
+  const CellGrid pixels{image->height, image->width};
+  SyntheticInput input(*image, model.preset.input,
                        arguments.spreads() ? pixels : CoarsestCells(*model.plan, pixels));
+  SyntheticInput dense_input(*dense_image, model.preset.input, pixels);
 
   Progress progress;
   std::vector<Row> rows;
@@ -100,9 +101,9 @@ Result<std::vector<Row>> Synthetic(const BenchArguments& arguments, const Vision
     Row row{.active = active};
     const Stopwatch watch;
     while (!Interrupted() && !row.Done(watch, arguments.seconds)) {
-      input.Change(active);
       double dense_ms = 0;
       for (int i = 0; i < kFewestInTurn; ++i) {
+        dense_input.Change(1);
         const auto ms = StepDense(*dense, row);
         if (!ms.ok()) return ms.error();
         dense_ms += *ms;
@@ -111,7 +112,7 @@ Result<std::vector<Row>> Synthetic(const BenchArguments& arguments, const Vision
       // caches as a run of them leaves them.
       double spent = 0;
       for (int i = 0; i < kFewestInTurn || (i < kMostInTurn && spent < dense_ms); ++i) {
-        if (i > 0) input.Change(active);
+        input.Change(active);
         const auto ms = StepIncremental(*incremental, row);
         if (!ms.ok()) return ms.error();
         spent += *ms;

@@ -8,6 +8,9 @@
 namespace deltacnn::cli {
 namespace {
 
+// Drawn once, so that writing a picture takes no longer than its memory does: what a step finds in
+// the caches depends on how long ago the last one was.
+constexpr int kNoisePixels = 1 << 12;
 constexpr double kLeastMacs = 0.02;  // of the plan's, for a resolution to count
 
 /// From 0 up to `slack` and down again.
@@ -43,15 +46,23 @@ CellGrid CoarsestCells(const Plan& plan, const CellGrid& pixels) {
   return coarsest;
 }
 
-SyntheticInput::SyntheticInput(const ImageTarget& first, const ImageTarget& second,
-                               const InputSpec& spec, const CellGrid& cells)
-    : first_(first), second_(second), spec_(spec), cells_(cells) {
-  Fill(0, 0, first.width, first.height);
+SyntheticInput::SyntheticInput(const ImageTarget& target, const InputSpec& spec,
+                               const CellGrid& cells)
+    : target_(target), cells_(cells) {
+  noise_.reserve(static_cast<size_t>(kNoisePixels) * target.channels);
+  for (int i = 0; i < kNoisePixels; ++i) {
+    for (int c = 0; c < target.channels; ++c) {
+      const auto channel = static_cast<size_t>(std::min(c, 2));
+      const auto level = static_cast<float>(random_() >> 8 & 0xFF);
+      noise_.push_back((level - spec.mean[channel]) / spec.std[channel]);
+    }
+  }
+  Fill(0, 0, target.width, target.height);
 }
 
 void SyntheticInput::Change(double share) {
   if (share <= 0) return;
-  if (share >= 1) return Fill(0, 0, first_.width, first_.height);  // cells may leave a rim
+  if (share >= 1) return Fill(0, 0, target_.width, target_.height);  // cells may leave a rim
   const double all = static_cast<double>(cells_.rows) * cells_.cols;
   const int wanted = std::max(static_cast<int>(std::lround(share * all)), 1);
   const int left_cols = cells_.cols / 2;
@@ -70,23 +81,19 @@ int SyntheticInput::ChangePart(int first_col, int cols, int wanted) {
   const int h = std::clamp(static_cast<int>(std::lround(double(wanted) / w)), 1, cells_.rows);
   const int x = first_col + Bounce(step_, cols - w);
   const int y = Bounce(step_, cells_.rows - h);
-  Fill(FirstPixel(x, first_.width, cells_.cols), FirstPixel(y, first_.height, cells_.rows),
-       LastPixel(x + w, first_.width, cells_.cols), LastPixel(y + h, first_.height, cells_.rows));
+  Fill(FirstPixel(x, target_.width, cells_.cols), FirstPixel(y, target_.height, cells_.rows),
+       LastPixel(x + w, target_.width, cells_.cols), LastPixel(y + h, target_.height, cells_.rows));
   return w * h;
 }
 
 void SyntheticInput::Fill(int x0, int y0, int x1, int y1) {
   for (int y = y0; y < y1; ++y) {
-    for (int x = x0; x < x1; ++x) {
-      for (int c = 0; c < first_.channels; ++c) {
-        const auto channel = static_cast<size_t>(std::min(c, 2));
-        const auto level = static_cast<float>(random_() >> 8 & 0xFF);
-        const float value = (level - spec_.mean[channel]) / spec_.std[channel];
-        first_.Pixel(y, x)[c * first_.channel_stride] = value;
-        second_.Pixel(y, x)[c * second_.channel_stride] = value;
-      }
-      first_.Mark(y, x);
-      second_.Mark(y, x);
+    auto next = static_cast<int>(random_() % kNoisePixels);
+    for (int x = x0; x < x1; ++x, next = (next + 1) % kNoisePixels) {
+      const float* noise = &noise_[static_cast<size_t>(next) * target_.channels];
+      float* pixel = target_.Pixel(y, x);
+      for (int c = 0; c < target_.channels; ++c) pixel[c * target_.channel_stride] = noise[c];
+      target_.Mark(y, x);
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <random>
+#include <vector>
 
 #include "deltacnn/model.h"
 #include "deltacnn/post.h"
@@ -20,13 +21,12 @@ struct CellGrid {
 /// count: their time is not worth coarser blobs everywhere.
 CellGrid CoarsestCells(const Plan& plan, const CellGrid& pixels);
 
-/// The same noise in the inputs of two streams, in which two rectangles, one in each half, move and
-/// get new noise with every change.
+/// Noise in the input of a stream, in which two rectangles, one in each half, move and get new
+/// noise with every change. Nothing else is written: a step finds the caches as a camera's would.
 class SyntheticInput {
  public:
   /// Rectangles consist of whole cells of `cells`.
-  SyntheticInput(const ImageTarget& first, const ImageTarget& second, const InputSpec& spec,
-                 const CellGrid& cells);
+  SyntheticInput(const ImageTarget& target, const InputSpec& spec, const CellGrid& cells);
 
   /// Changes this share of the pixels, as nearly as cells allow; some, unless it is 0.
   void Change(double share);
@@ -35,10 +35,9 @@ class SyntheticInput {
   int ChangePart(int first_col, int cols, int wanted);
   void Fill(int x0, int y0, int x1, int y1);
 
-  ImageTarget first_;
-  ImageTarget second_;
-  const InputSpec& spec_;
+  ImageTarget target_;
   CellGrid cells_;
+  std::vector<float> noise_;  // pixels, each with its channels
   std::minstd_rand random_;
   int64_t step_ = 0;
 };
