@@ -377,6 +377,7 @@ void Lower(Graph& graph) {
   LowerArithmetic(graph);
   HoistChains(graph);
   FuseChains(graph);
+  LowerShuffles(graph);
   FuseSeparable(graph);
   RemoveDeadNodes(graph);
 }
