@@ -1,9 +1,11 @@
-// Depthwise convolution -> 1x1 convolution: one node, so that what lies between is never stored.
+// Convolution -> 1x1 convolution: one node, so that what lies between is never stored, if it is
+// cheap to compute beside what storing it costs.
 #include <algorithm>
 #include <utility>
 
 #include "graph/lower.h"
 #include "kernels/kernels.h"
+#include "ops/winograd.h"
 
 namespace deltacnn {
 namespace {
@@ -12,9 +14,18 @@ bool AllAre(const std::vector<int64_t>& values, int64_t wanted) {
   return std::ranges::all_of(values, [wanted](int64_t v) { return v == wanted; });
 }
 
-bool IsDepthwise(const Graph& graph, const Node& node) {
-  return node.op == "Conv" && node.Int("group", 1) > 1 &&
-         node.Int("group", 1) == (*At(graph, node.inputs[0]).shape)[1];
+/// A depthwise convolution, or one of few outputs that has no better kernel: dot products of very
+/// few, Winograd's transforms.
+bool IsCheap(const Graph& graph, const Node& node) {
+  constexpr int64_t kMostOutputs = 32;
+  if (node.op != "Conv") return false;
+  const Shape& in = *At(graph, node.inputs[0]).shape;
+  const Shape& out = *At(graph, node.outputs[0]).shape;
+  const int64_t groups = node.Int("group", 1);
+  if (groups > 1) return groups == in[1];
+  const auto window = WindowOf(node, in, *At(graph, node.inputs[1]).shape);
+  return window.ok() && out[1] > static_cast<int64_t>(kernels::kDotColumns) &&
+         out[1] <= kMostOutputs && WinogradTile(*window, in, out) == 0;
 }
 
 /// A 1x1 convolution of pixels where they are, for more outputs than a few, which have another
@@ -44,14 +55,13 @@ void FuseSeparable(Graph& graph) {
     const ValueId between = node.inputs[0];
     const int before = producer[static_cast<size_t>(between)];
     if (before < 0 || uses[static_cast<size_t>(between)] != 1) continue;
-    Node& depthwise = graph.nodes[static_cast<size_t>(before)];
-    if (!IsDepthwise(graph, depthwise) || !IsFunction(depthwise.chain)) continue;
+    Node& first = graph.nodes[static_cast<size_t>(before)];
+    if (!IsCheap(graph, first) || !IsFunction(first.chain)) continue;
     node.op = "SeparableConv";
-    node.attributes = std::move(depthwise.attributes);
-    node.inner_chain = std::move(depthwise.chain);
-    node.inputs = {depthwise.inputs[0], depthwise.inputs[1], depthwise.Input(2), node.inputs[1],
-                   node.Input(2)};
-    depthwise = {};  // dead: nothing reads it
+    node.attributes = std::move(first.attributes);
+    node.inner_chain = std::move(first.chain);
+    node.inputs = {first.inputs[0], first.inputs[1], first.Input(2), node.inputs[1], node.Input(2)};
+    first = {};  // dead: nothing reads it
   }
   std::erase_if(graph.nodes, [](const Node& node) { return node.op.empty(); });
 }

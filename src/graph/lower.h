@@ -38,7 +38,7 @@ void LowerArithmetic(Graph& graph);
 void FuseChains(Graph& graph);
 /// Channels that are shuffled and split are stored as they will be split (lower_shuffles.cc).
 void LowerShuffles(Graph& graph);
-/// A depthwise convolution that only a 1x1 convolution reads becomes one node with it
+/// A depthwise or narrow convolution that only a 1x1 convolution reads becomes one node with it
 /// (fuse_separable.cc).
 void FuseSeparable(Graph& graph);
 /// Removes nodes whose outputs nothing reads or that folding has turned into constants.

@@ -1,6 +1,6 @@
 // Channel shuffles (ShuffleNet V2, Ma et al. 2018): a unit concatenates the channels it passes on
-// with those it computed, deals them out anew (Reshape, Transpose, Reshape) and splits them into the
-// channels that the next unit passes on and those that it computes from.
+// with those it computed, deals them out anew (Reshape, Transpose, Reshape) and splits them into
+// the channels that the next unit passes on and those that it computes from.
 //
 // Instead of moving all of them, the concatenation stores them as they will be split: passed and
 // computed ones of the first part, then computed and passed ones of the second. The computed ones
@@ -369,7 +369,7 @@ class ShuffleLowering {
   std::vector<int> uses_;
   std::vector<std::vector<size_t>> readers_;
   std::vector<Node> nodes_;
-  std::map<ValueId, size_t> made_;       // by which of nodes_
+  std::map<ValueId, size_t> made_;      // by which of nodes_
   std::map<ValueId, Channels> stored_;  // values that are there in another order only
 };
 

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "ops/conv_base.h"
+#include "ops/conv_gemm.h"
 #include "ops/depthwise.h"
 #include "ops/prefetch.h"
 #include "ops/winograd.h"
@@ -22,70 +23,30 @@ class GemmConv : public ConvBase {
  public:
   GemmConv(const MakeContext& context, const ConvWindow& window)
       : ConvBase(context, window, kChunk) {
-    const float* weights = context.in(1).constant->as<float>().data();
-    const float* bias = context.Has(2) ? context.in(2).constant->as<float>().data() : nullptr;
-    const auto groups = static_cast<size_t>(window.groups);
-    const auto [kh, kw] = window.kernel;
-    const auto channels = static_cast<size_t>(in_.channels) / groups;
-    const auto outputs = static_cast<size_t>(out_.channels) / groups;
-    const bool adjacent = groups == 1 && window.dilation[1] == 1 && in_.col_stride == in_.channels;
-    run_length_ = adjacent ? channels * static_cast<size_t>(kw) : channels;
-    for (int64_t y = 0; y < kh; ++y)
-      for (int64_t x = 0; x < (adjacent ? 1 : kw); ++x) runs_.push_back(TapOffset(y, x));
-    const size_t taps = static_cast<size_t>(kh * kw);
-    for (size_t g = 0; g < groups; ++g) {
-      groups_.push_back(Pack(
-          outputs, taps * channels, kernels_.panel,
-          [&](size_t o, size_t k) {
-            const size_t tap = k / channels;
-            return weights[((g * outputs + o) * channels + k % channels) * taps + tap];
-          },
-          [&](size_t o) { return bias != nullptr ? bias[g * outputs + o] : 0.0f; }));
-      if (context.bfloat16_weights) groups_.back().RoundWeights();
-    }
-    group_channels_ = channels;
+    for (size_t g = 0; g < static_cast<size_t>(window.groups); ++g)
+      groups_.emplace_back(context, window, g);
   }
 
   void Compute(const Work& work) const override {
     const Scratch scratch = Divide(work.scratch);
     ptrdiff_t step = 0;
     const size_t count = Windows(work, scratch.pixels, step);
-    const size_t panel = kernels_.panel;
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
-    for (const PackedWeights& group : groups_) {
-      for (size_t p = 0; p < group.panels; ++p) {
-        epilogue.width = std::min(panel, group.outputs - p * panel);
-        kernels_.gemm({.pixels = scratch.pixels,
-                       .count = count,
-                       .pixel_step = step,
-                       .run_offset = runs_.data(),
-                       .runs = runs_.size(),
-                       .run_length = run_length_,
-                       .weights = group.Panel(p),
-                       .bias = group.bias.data() + p * panel,
-                       .columns = epilogue.width,
-                       .epilogue = &epilogue});
-        epilogue.channel += epilogue.width;
-      }
-      for (size_t i = 0; i < (step == 0 ? count : 1); ++i) scratch.pixels[i] += group_channels_;
+    for (const ConvGemm& group : groups_) {
+      group.Compute(scratch.pixels, count, step, epilogue);
+      for (size_t i = 0; i < (step == 0 ? count : 1); ++i)
+        scratch.pixels[i] += group.input_channels();
     }
     End(work, scratch);
   }
 
   int64_t MacsPerPixel() const override {
-    return static_cast<int64_t>(groups_[0].depth) * out_.channels;
+    return static_cast<int64_t>(groups_.size()) * groups_[0].MacsPerPixel();
   }
-  size_t WeightBytes() const override {
-    size_t bytes = 0;
-    for (const PackedWeights& group : groups_) bytes += group.Bytes();
-    return bytes;
-  }
+  size_t WeightBytes() const override { return groups_.size() * groups_[0].WeightBytes(); }
 
  private:
-  std::vector<ptrdiff_t> runs_;
-  size_t run_length_ = 0;
-  size_t group_channels_ = 0;
-  std::vector<PackedWeights> groups_;
+  std::vector<ConvGemm> groups_;
 };
 
 /// Few outputs would leave most of a GEMM panel empty.

@@ -1,13 +1,15 @@
-// A depthwise convolution and the 1x1 convolution behind it, in one pass over lists of pixels: what
-// lies between them stays in the first- or second-level cache. A pixel's bits are those of the two
-// convolutions one after the other.
+// A convolution, depthwise or of few outputs, and the 1x1 convolution behind it, in one pass over
+// lists of pixels: what lies between them stays in the first- or second-level cache. A pixel's bits
+// are those of the two convolutions one after the other.
 //
-// Inputs: x, the depthwise weights and bias, those of the 1x1 convolution. The attributes are the
-// depthwise convolution's.
+// Inputs: x, weights and bias of the first convolution, those of the 1x1 convolution. The
+// attributes are the first one's.
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "ops/conv_base.h"
+#include "ops/conv_gemm.h"
 #include "ops/depthwise.h"
 #include "ops/prefetch.h"
 
@@ -19,10 +21,13 @@ constexpr int kChunk = 56;  // as in conv.cc
 class SeparableConv : public ConvBase {
  public:
   SeparableConv(const MakeContext& context, const ConvWindow& window)
-      : ConvBase(context, window, kChunk), depthwise_(context, window, 1) {
+      : ConvBase(context, window, kChunk) {
+    const bool depthwise = window.groups > 1;
+    depthwise ? void(depthwise_.emplace(context, window, 1))
+              : void(gemm_.emplace(context, window, 0));
     const std::span<const float> weights = context.in(3).constant->as<float>();
     const float* bias = context.Has(4) ? context.in(4).constant->as<float>().data() : nullptr;
-    const size_t depth = depthwise_.outputs();
+    const size_t depth = depthwise ? depthwise_->outputs() : gemm_->outputs();
     pointwise_ = Pack(
         static_cast<size_t>(out_.channels), depth, kernels_.panel,
         [&](size_t o, size_t k) { return weights[o * depth + k]; },
@@ -43,14 +48,20 @@ class SeparableConv : public ConvBase {
   void Compute(const Work& work) const override {
     const Scratch scratch = Divide(work.scratch);
     float* between = reinterpret_cast<float*>(work.scratch + scratch.bytes);
-    PrefetchWindows(work, in_, map_[0], map_[1]);
-    Runs(work, scratch.runs);
     kernels::Epilogue inner = inner_;
     inner.steps = inner_steps_.data();
     inner.step_count = inner_steps_.size();
     inner.targets = &between;
     inner.target_step = pitch_;
-    depthwise_.Compute({scratch.runs, work.spans.size()}, inner);
+    if (depthwise_) {
+      PrefetchWindows(work, in_, map_[0], map_[1]);
+      Runs(work, scratch.runs);
+      depthwise_->Compute({scratch.runs, work.spans.size()}, inner);
+    } else {
+      ptrdiff_t step = 0;
+      const size_t windows = Windows(work, scratch.pixels, step);
+      gemm_->Compute(scratch.pixels, windows, step, inner);
+    }
 
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
     const float* first = between;
@@ -75,12 +86,16 @@ class SeparableConv : public ConvBase {
   }
 
   int64_t MacsPerPixel() const override {
-    return depthwise_.MacsPerPixel() + static_cast<int64_t>(pointwise_.depth) * out_.channels;
+    return (depthwise_ ? depthwise_->MacsPerPixel() : gemm_->MacsPerPixel()) +
+           static_cast<int64_t>(pointwise_.depth) * out_.channels;
   }
-  size_t WeightBytes() const override { return depthwise_.WeightBytes() + pointwise_.Bytes(); }
+  size_t WeightBytes() const override {
+    return (depthwise_ ? depthwise_->WeightBytes() : gemm_->WeightBytes()) + pointwise_.Bytes();
+  }
 
  private:
-  Depthwise depthwise_;
+  std::optional<Depthwise> depthwise_;  // or else
+  std::optional<ConvGemm> gemm_;
   kernels::Epilogue inner_;  // without its steps
   std::vector<kernels::EpilogueStep> inner_steps_;
   PackedWeights pointwise_;

@@ -1,4 +1,5 @@
-// A depthwise convolution and the 1x1 convolution behind it: one step with the bits of two.
+// A depthwise or narrow convolution and the 1x1 convolution behind it: one step with the bits of
+// two.
 #include <algorithm>
 #include <cstring>
 #include <random>
@@ -20,19 +21,22 @@ struct Case {
   bool fuses = true;
   bool bias = true;
   int64_t pointwise_kernel = 1;
+  int64_t narrow = 0;  // outputs of a first convolution that is not depthwise
 };
 
 ValueId Build(GraphMaker& net, const Case& c, bool keep_between) {
   std::mt19937 rng(4);
+  net.most_elements = 1 << 20;
   const ValueId image = net.Input("image", c.shape);
   const int64_t channels = c.shape[1];
-  const int64_t between = channels * c.outputs_a_channel;
+  const int64_t between = c.narrow > 0 ? c.narrow : channels * c.outputs_a_channel;
+  const int64_t groups = c.narrow > 0 ? 1 : channels;
   const int64_t pad = c.kernel / 2;
-  std::vector<ValueId> inputs = {image,
-                                 net.Constant(RandomTensor(rng, {between, 1, c.kernel, c.kernel}))};
+  const Shape filters = {between, channels / groups, c.kernel, c.kernel};
+  std::vector<ValueId> inputs = {image, net.Constant(RandomTensor(rng, filters))};
   if (c.bias) inputs.push_back(net.Constant(RandomTensor(rng, {between})));
   ValueId x = net.Add("Conv", inputs,
-                      {{"group", channels},
+                      {{"group", groups},
                        {"pads", IntList{pad, pad, pad, pad}},
                        {"strides", IntList{c.stride, c.stride}}});
   if (std::string(c.between) == "Swish") {
@@ -57,6 +61,16 @@ TEST(Separable, OneStepHasTheBitsOfTwo) {
       {.name = "wide", .shape = {1, 300, 5, 5}, .outputs = 70, .between = "Relu"},
       {.name = "two outputs a channel", .shape = {1, 6, 9, 9}, .outputs_a_channel = 2},
       {.name = "no bias", .shape = {1, 8, 9, 9}, .bias = false},
+      {.name = "first layer",
+       .shape = {1, 3, 18, 22},
+       .stride = 2,
+       .between = "Relu",
+       .narrow = 16},
+      {.name = "1x1 twice", .shape = {1, 40, 9, 9}, .kernel = 1, .between = "Swish", .narrow = 30},
+      {.name = "1x1, few to many", .shape = {2, 7, 9, 9}, .outputs = 70, .kernel = 1, .narrow = 5},
+      {.name = "wide first", .shape = {1, 3, 18, 22}, .stride = 2, .fuses = false, .narrow = 33},
+      {.name = "dots first", .shape = {1, 80, 9, 9}, .fuses = false, .narrow = 4},
+      {.name = "Winograd first", .shape = {1, 32, 40, 40}, .fuses = false, .narrow = 32},
       {.name = "few outputs", .shape = {1, 80, 9, 9}, .outputs = 3, .fuses = false},
       {.name = "not 1x1", .shape = {1, 8, 9, 9}, .fuses = false, .pointwise_kernel = 2},
   };
