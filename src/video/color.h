@@ -8,8 +8,9 @@
 
 namespace deltacnn {
 
-/// Pixels that are converted together: loops of this fixed length become vector code.
-inline constexpr int kColorChunk = 32;
+/// Pixels that are converted together: loops of this fixed length become vector code. A changed
+/// block is often no more than that.
+inline constexpr int kColorChunk = 16;
 
 using LevelChunk = std::array<float, kColorChunk>;
 

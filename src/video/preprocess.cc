@@ -95,6 +95,7 @@ class Preprocessor::Impl {
   Geometry geometry_;
   std::array<ColumnOffsets, 3> offsets_;
   std::vector<float> weights_;     // of the second sample of each column; padded
+  bool between_ = false;           // any of them is not 0
   std::vector<Span> block_reach_;  // columns that touch each column of blocks
   std::vector<Span> spans_;        // columns to recompute in the current row
   int64_t spans_version_ = 0;
@@ -143,6 +144,7 @@ void Preprocessor::Impl::Configure(const FrameView& frame, const ImageTarget& ta
   const size_t padded = taps.size() + kColorChunk;
   weights_.assign(padded, 0);
   for (int i = 0; i < used; ++i) weights_[i] = taps[i].weight;
+  between_ = std::ranges::any_of(weights_, [](float weight) { return weight > 0; });
   for (int c = 0; c < color_.components(); ++c) {
     const ComponentLayout& component = LayoutOf(frame.format).component[c];
     const auto offset = [&](int x) {
@@ -232,6 +234,11 @@ const Preprocessor::Impl::ResampledRow& Preprocessor::Impl::Resample(const Frame
         for (int i = 0; i < kColorChunk; ++i) samples[c][i] = sources[c][offset[i]];
       }
       color_.Convert(samples, first);
+      if (!between_) {
+        for (int c = 0; c < color_.channels(); ++c)
+          std::ranges::copy(first[c], &row.channels[c][x]);
+        continue;
+      }
       for (int c = 0; c < color_.components(); ++c) {
         const int* offset = &offsets_[c].second[x];
         for (int i = 0; i < kColorChunk; ++i) samples[c][i] = sources[c][offset[i]];
@@ -259,20 +266,23 @@ int64_t Preprocessor::Impl::WriteRow(const ResampledRow& top, const ResampledRow
                   options_.deviation[c], values[c].data());
       }
       const int count = std::min(kColorChunk, span.end - x);
-      for (int i = 0; i < count; ++i) {
-        const int input_x = geometry_.x.begin + x + i;
-        float* pixel = target.Pixel(y, input_x);
+      const int input_x = geometry_.x.begin + x;
+      float* pixel = target.Pixel(y, input_x);
+      uint64_t bits = 0;  // of pixels that differ
+      for (int i = 0; i < count; ++i, pixel += target.pixel_stride) {
         uint32_t differ = 0;
         for (int c = 0; c < target.channels; ++c) {
           float& stored = pixel[c * target.channel_stride];
           differ |= std::bit_cast<uint32_t>(stored) ^ std::bit_cast<uint32_t>(values[c][i]);
           stored = values[c][i];
         }
-        if (differ != 0) {
-          target.Mark(y, input_x);
-          ++changed;
-        }
+        bits |= uint64_t{differ != 0} << i;
       }
+      changed += std::popcount(bits);
+      uint64_t* marks = target.changed + static_cast<ptrdiff_t>(y) * target.words_per_row;
+      const int shift = input_x % 64;
+      marks[input_x / 64] |= bits << shift;
+      if (shift + count > 64) marks[input_x / 64 + 1] |= bits >> (64 - shift);
     }
   }
   return changed;
