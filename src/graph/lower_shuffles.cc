@@ -2,13 +2,12 @@
 // with those it computed, deals them out anew (Reshape, Transpose, Reshape) and splits them into
 // the channels that the next unit passes on and those that it computes from.
 //
-// Instead of moving all of them, the concatenation stores them as they will be split: passed and
-// computed ones of the first part, then computed and passed ones of the second. The computed ones
-// are adjacent, so that the convolution before writes them there, in that order; both parts are
-// slices; a convolution behind takes the order of its channels into its weights. What remains is to
-// copy the channels that are passed on.
+// Channels that are passed on need not move: whoever needs them finds them where they are. Those
+// that a unit computes from are stored side by side: computed ones of the unit before, which its
+// convolution writes there, its weights in that order, and copies of passed ones. The convolution
+// that reads them takes their order into its weights. So a channel is copied once, when it has been
+// passed on for the last time.
 #include <algorithm>
-#include <array>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -21,24 +20,31 @@
 namespace deltacnn {
 namespace {
 
-/// Channel k of a value is channel at[k] of `source`.
-struct Channels {
-  ValueId value = kNoValue;
+/// A channel of a value that is there.
+struct Channel {
   ValueId source = kNoValue;
-  std::vector<int64_t> at;
+  int64_t at = 0;
+};
+using Channels = std::vector<Channel>;
 
-  bool Adjacent() const {
-    for (size_t k = 0; k < at.size(); ++k)
-      if (at[k] != at[0] + static_cast<int64_t>(k)) return false;
-    return true;
-  }
+/// A value that consists of channels of another one, in this order.
+struct Part {
+  ValueId value = kNoValue;
+  std::vector<int64_t> at;
 };
 
 /// What is read of a value behind moves, and these moves.
 struct Deal {
   std::vector<size_t> moves;
-  std::vector<Channels> parts;
+  std::vector<Part> parts;
 };
+
+/// Each one more than the one before.
+bool Ascends(const std::vector<int64_t>& at) {
+  for (size_t k = 0; k < at.size(); ++k)
+    if (at[k] != at[0] + static_cast<int64_t>(k)) return false;
+  return true;
+}
 
 bool IsImage(const Graph& graph, ValueId id) {
   const Shape& shape = *At(graph, id).shape;
@@ -79,9 +85,9 @@ std::vector<int64_t> Inverse(const std::vector<int64_t>& order) {
 }
 
 /// Whether every one of `count` channels is in one of the parts, once.
-bool DealsOutAll(const std::vector<Channels>& parts, int64_t count) {
+bool DealsOutAll(const std::vector<Part>& parts, int64_t count) {
   std::vector<int64_t> all;
-  for (const Channels& part : parts) all.insert(all.end(), part.at.begin(), part.at.end());
+  for (const Part& part : parts) all.insert(all.end(), part.at.begin(), part.at.end());
   std::ranges::sort(all);
   std::vector<int64_t> wanted(static_cast<size_t>(count));
   std::iota(wanted.begin(), wanted.end(), 0);
@@ -132,7 +138,7 @@ class ShuffleLowering {
     Deal deal;
     std::vector<IndexMap> path;
     if (!Follow(whole, whole, path, deal)) return std::nullopt;
-    const bool free = std::ranges::all_of(deal.parts, &Channels::Adjacent);  // slices
+    const bool free = std::ranges::all_of(deal.parts, Ascends, &Part::at);  // slices
     if (deal.parts.empty() || deal.parts.size() > 2 || free ||
         !DealsOutAll(deal.parts, ShapeOf(whole)[1]))
       return std::nullopt;
@@ -161,15 +167,14 @@ class ShuffleLowering {
       path.pop_back();
     }
     if (!read) return true;
-    auto channels = ChannelsOf(whole, id, path);
-    if (!channels) return false;
-    deal.parts.push_back(std::move(*channels));
+    auto part = PartOf(whole, id, path);
+    if (!part) return false;
+    deal.parts.push_back(std::move(*part));
     return true;
   }
 
   /// The channels of `whole` that `id` consists of, all pixels where they were.
-  std::optional<Channels> ChannelsOf(ValueId whole, ValueId id,
-                                     const std::vector<IndexMap>& path) const {
+  std::optional<Part> PartOf(ValueId whole, ValueId id, const std::vector<IndexMap>& path) const {
     const Shape& shape = ShapeOf(id);
     if (path.empty() || !IsImage(graph_, id) || shape[2] != ShapeOf(whole)[2] ||
         shape[3] != ShapeOf(whole)[3])
@@ -184,17 +189,17 @@ class ShuffleLowering {
       }
       return index;
     };
-    Channels channels{.value = id, .source = whole, .at = {}};
+    Part part{.value = id, .at = {}};
     for (int64_t k = 0; k < shape[1]; ++k) {
-      channels.at.push_back(source({0, k, 0, 0})[1]);
+      part.at.push_back(source({0, k, 0, 0})[1]);
       for (const auto& [y, x] : {std::pair{int64_t{0}, int64_t{0}}, {shape[2] - 1, shape[3] - 1}})
-        if (source({0, k, y, x}) != Shape{0, channels.at.back(), y, x}) return std::nullopt;
+        if (source({0, k, y, x}) != Shape{0, part.at.back(), y, x}) return std::nullopt;
     }
     // Axes are split into digits and these dealt out: one channel tells for all.
     for (int64_t y = 0; y < shape[2]; ++y)
       for (int64_t x = 0; x < shape[3]; ++x)
-        if (source({0, 0, y, x}) != Shape{0, channels.at[0], y, x}) return std::nullopt;
-    return channels;
+        if (source({0, 0, y, x}) != Shape{0, part.at[0], y, x}) return std::nullopt;
+    return part;
   }
 
   bool IsConv(const Node& node, bool depthwise) const {
@@ -218,110 +223,149 @@ class ShuffleLowering {
     return -1;
   }
 
-  /// Adds the concatenation of what is dealt out, in the order in which it will be split.
+  /// Adds the concatenation, as far as it has to be stored.
   void Store(Node concat, const Deal& deal) {
     const ValueId whole = concat.outputs[0];
     if (deal.parts.size() == 1) {
       RestoreInputs(concat);
       Emit(std::move(concat));
-      stored_[deal.parts[0].value] = deal.parts[0];
+      stored_[deal.parts[0].value] = ChannelsAt(whole, deal.parts[0].at);
       return;
     }
-    const auto computed = static_cast<size_t>(Computed(concat));
-    const ValueId conv = concat.inputs[computed];
-    const ValueId passed = concat.inputs[1 - computed];
+    const size_t near =
+        ComputedFrom(deal.parts[0].value) && !ComputedFrom(deal.parts[1].value) ? 0 : 1;
+    const Part& next = deal.parts[near];      // what the next unit computes from
+    const Part& rest = deal.parts[1 - near];  // what it passes on
+    const int computed = Computed(concat);
+    const ValueId conv = concat.inputs[static_cast<size_t>(computed)];
+    const Channels passed = ChannelsOf(concat.inputs[static_cast<size_t>(1 - computed)]);
     const int64_t split = ShapeOf(concat.inputs[0])[1];
-    std::array<std::vector<int64_t>, 2> pass, made;  // of each part, in its order
-    std::array<std::vector<int64_t>, 2> place;       // where the part's channels are stored
-    for (size_t p = 0; p < 2; ++p) {
-      for (const int64_t at : deal.parts[p].at) {
-        const size_t input = at < split ? 0 : 1;
-        std::vector<int64_t>& list = input == computed ? made[p] : pass[p];
-        place[p].push_back(static_cast<int64_t>(list.size()) + (input == computed ? 0 : kPassed));
-        list.push_back(input == 0 ? at : at - split);
-      }
-      // The first part begins with what is passed on, the second one ends with it.
-      const auto before = static_cast<int64_t>(p == 0 ? pass[p].size() : made[p].size());
-      for (int64_t& at : place[p]) {
-        const bool is_passed = at >= kPassed;
-        at += (is_passed ? -kPassed : 0) + (is_passed == (p == 0) ? 0 : before);
-      }
-    }
-    std::vector<int64_t> order = made[0];
-    order.insert(order.end(), made[1].begin(), made[1].end());
+    const auto is_computed = [&](int64_t at) { return (at < split) == (computed == 0); };
+    const auto in_input = [&](int64_t at) { return at < split ? at : at - split; };
+
+    // Stored are the computed channels of the rest, those of the next part, and the next part's
+    // passed ones, in the order of where they are.
+    std::vector<int64_t> order;
+    for (const Part* part : {&rest, &next})
+      for (const int64_t at : part->at)
+        if (is_computed(at)) order.push_back(in_input(at));
     Reorder(nodes_[made_.at(conv)], order);
-
-    const auto known = stored_.find(passed);
-    const Channels from = known == stored_.end() ? Whole(passed) : known->second;
-    concat.inputs.clear();
-    AddSelection(concat, from, pass[0]);
-    concat.inputs.push_back(conv);
-    AddSelection(concat, from, pass[1]);
-    Emit(std::move(concat));
-
-    int64_t start = 0;
-    for (size_t p = 0; p < 2; ++p) {
-      Channels part{.value = deal.parts[p].value, .source = kNoValue, .at = place[p]};
-      const auto count = static_cast<int64_t>(place[p].size());
-      const bool in_order = part.Adjacent();
-      part.source = in_order ? part.value : AddLike(part.value, count);
-      Node slice;
-      slice.op = "Slice";
-      slice.name = At(graph_, part.source).name;
-      slice.inputs = {whole};
-      slice.outputs = {part.source};
-      slice.attributes["axes"] = std::vector<int64_t>{1};
-      slice.attributes["starts"] = std::vector<int64_t>{start};
-      slice.attributes["ends"] = std::vector<int64_t>{start + count};
-      Emit(std::move(slice));
-      if (!in_order) stored_[part.value] = std::move(part);
-      start += count;
+    const std::vector<int64_t> place = Inverse(order);
+    std::vector<int64_t> copied;
+    for (const int64_t at : next.at)
+      if (!is_computed(at)) copied.push_back(in_input(at));
+    std::ranges::sort(copied, {}, [&](int64_t k) {
+      const Channel& channel = passed[static_cast<size_t>(k)];
+      return std::pair(channel.source, channel.at);
+    });
+    ValueId stored = conv;
+    if (!copied.empty()) {
+      Channels wanted;
+      for (const int64_t k : copied) wanted.push_back(passed[static_cast<size_t>(k)]);
+      const ValueId copies = AddLike(conv, static_cast<int64_t>(copied.size()));
+      Collect(wanted, copies);
+      stored = AddLike(whole, static_cast<int64_t>(order.size() + copied.size()));
+      concat.inputs = {conv, copies};
+      concat.outputs = {stored};
+      Emit(std::move(concat));
     }
+
+    Channels kept;
+    int64_t first = 0;  // of the next part
+    for (const int64_t at : rest.at) {
+      const auto k = static_cast<size_t>(in_input(at));
+      kept.push_back(is_computed(at) ? Channel{stored, place[k]} : passed[k]);
+      first += is_computed(at) ? 1 : 0;
+    }
+    stored_[rest.value] = std::move(kept);
+    std::vector<int64_t> at_next;
+    for (const int64_t at : next.at) {
+      const int64_t k = in_input(at);
+      const auto copy = std::ranges::find(copied, k) - copied.begin();
+      const int64_t behind = static_cast<int64_t>(order.size()) + copy;
+      at_next.push_back((is_computed(at) ? place[static_cast<size_t>(k)] : behind) - first);
+    }
+    const auto count = static_cast<int64_t>(at_next.size());
+    const bool in_order = Ascends(at_next);
+    const ValueId slice = in_order ? next.value : AddLike(next.value, count);
+    EmitSlice(stored, first, first + count, slice);
+    if (!in_order) stored_[next.value] = ChannelsAt(slice, at_next);
   }
 
-  Channels Whole(ValueId id) const {
-    Channels all{.value = id, .source = id, .at = {}};
-    all.at.resize(static_cast<size_t>(ShapeOf(id)[1]));
-    std::iota(all.at.begin(), all.at.end(), 0);
-    return all;
+  /// Whether a convolution reads it, which could take an order of channels into its weights.
+  bool ComputedFrom(ValueId id) const {
+    return std::ranges::any_of(readers_[static_cast<size_t>(id)],
+                               [&](size_t n) { return IsConv(graph_.nodes[n], false); });
   }
 
-  /// Adds a copy of some channels of a value to the inputs of a concatenation.
-  void AddSelection(Node& concat, const Channels& from, const std::vector<int64_t>& wanted) {
-    if (wanted.empty()) return;
-    std::vector<int64_t> channels;
-    for (const int64_t k : wanted) channels.push_back(from.at[static_cast<size_t>(k)]);
-    concat.inputs.push_back(AddLike(from.source, static_cast<int64_t>(channels.size())));
-    EmitSelection(from.source, std::move(channels), concat.inputs.back());
+  static Channels ChannelsAt(ValueId source, const std::vector<int64_t>& at) {
+    Channels channels;
+    for (const int64_t k : at) channels.push_back({source, k});
+    return channels;
   }
 
-  void EmitSelection(ValueId from, std::vector<int64_t> channels, ValueId to) {
-    Node select;
-    select.op = "SelectChannels";
-    select.name = At(graph_, to).name;
-    select.inputs = {from};
-    select.outputs = {to};
-    select.attributes["channels"] = std::move(channels);
-    Emit(std::move(select));
+  /// Where the channels of a value are.
+  Channels ChannelsOf(ValueId id) const {
+    if (const auto known = stored_.find(id); known != stored_.end()) return known->second;
+    std::vector<int64_t> all(static_cast<size_t>(ShapeOf(id)[1]));
+    std::iota(all.begin(), all.end(), 0);
+    return ChannelsAt(id, all);
+  }
+
+  void EmitSlice(ValueId from, int64_t begin, int64_t end, ValueId to) {
+    Node slice;
+    slice.op = "Slice";
+    slice.name = At(graph_, to).name;
+    slice.inputs = {from};
+    slice.outputs = {to};
+    slice.attributes["axes"] = std::vector<int64_t>{1};
+    slice.attributes["starts"] = std::vector<int64_t>{begin};
+    slice.attributes["ends"] = std::vector<int64_t>{end};
+    Emit(std::move(slice));
+  }
+
+  /// Copies channels from wherever they are.
+  void Collect(const Channels& channels, ValueId to) {
+    Node collect;
+    collect.op = "CollectChannels";
+    collect.name = At(graph_, to).name;
+    collect.outputs = {to};
+    std::vector<int64_t> sources, at;
+    for (const Channel& channel : channels) {
+      const auto known = std::ranges::find(collect.inputs, channel.source);
+      sources.push_back(known - collect.inputs.begin());
+      at.push_back(channel.at);
+      if (known == collect.inputs.end()) collect.inputs.push_back(channel.source);
+    }
+    collect.attributes["sources"] = std::move(sources);
+    collect.attributes["channels"] = std::move(at);
+    Emit(std::move(collect));
   }
 
   /// A convolution of channels that are stored in another order takes it into its weights.
   bool Absorb(Node& node) {
-    if (node.inputs.empty() || node.op != "Conv" || !node.chain_inputs.empty()) return false;
+    if (node.op != "Conv" || !node.chain_inputs.empty()) return false;
     const auto known = stored_.find(node.inputs[0]);
     if (known == stored_.end()) return false;
-    const Channels& channels = known->second;
+    const Channels channels = known->second;
+    const ValueId source = channels[0].source;
+    std::vector<int64_t> at;
+    for (const Channel& channel : channels) {
+      if (channel.source != source) return false;
+      at.push_back(channel.at);
+    }
+    if (!DealsOutAll({{.value = node.inputs[0], .at = at}}, ShapeOf(source)[1])) return false;
     if (IsConv(node, false)) {
-      node.inputs[1] = AddConstant(node.inputs[1], TakeColumns, Inverse(channels.at));
+      node.inputs[1] = AddConstant(node.inputs[1], TakeColumns, Inverse(at));
     } else if (IsConv(node, true) && !IsOutput(node.outputs[0])) {
-      Reorder(node, Inverse(channels.at));
+      Reorder(node, Inverse(at));
       const ValueId out = node.outputs[0];
       node.outputs[0] = AddLike(out, ShapeOf(out)[1]);
-      stored_[out] = {.value = out, .source = node.outputs[0], .at = channels.at};
+      stored_[out] = ChannelsAt(node.outputs[0], at);
     } else {
       return false;
     }
-    node.inputs[0] = channels.source;
+    node.inputs[0] = source;
     return true;
   }
 
@@ -337,7 +381,7 @@ class ShuffleLowering {
       for (const ValueId id : *list) {
         const auto known = stored_.find(id);
         if (known == stored_.end()) continue;
-        EmitSelection(known->second.source, known->second.at, id);
+        Collect(known->second, id);
         stored_.erase(known);
       }
     }
@@ -363,14 +407,12 @@ class ShuffleLowering {
     nodes_.push_back(std::move(node));
   }
 
-  static constexpr int64_t kPassed = int64_t{1} << 40;  // beyond any channel
-
   Graph& graph_;
   std::vector<int> uses_;
   std::vector<std::vector<size_t>> readers_;
   std::vector<Node> nodes_;
   std::map<ValueId, size_t> made_;      // by which of nodes_
-  std::map<ValueId, Channels> stored_;  // values that are there in another order only
+  std::map<ValueId, Channels> stored_;  // values that are not there as such, and their channels
 };
 
 }  // namespace

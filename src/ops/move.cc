@@ -362,7 +362,7 @@ void LayoutMove(LayoutContext& context) {
   } else if (node.op == "Pad" && in.size() == 4) {
     // A picture: what reads it wants it so, and without its border there is less to lay out anew.
     axes = context.input_axes[0] = SpatialAxes(4);
-  } else if (node.op == "Slice" || node.op == "SelectChannels" || node.op == "Pad") {
+  } else if (node.op == "Slice" || node.op == "Pad") {
     axes = in_axes;
   } else if (node.op == "Expand" || node.op == "Tile") {
     const size_t extra = out.size() - in.size();

@@ -135,14 +135,6 @@ IndexMap SliceMap(const Graph& graph, const Node& node, const Shape& in, const S
                   [&](size_t b, int64_t i) { return start[b] + i * step[b]; });
 }
 
-/// Channel k of the output is channel channels[k] of the input.
-IndexMap SelectMap(const Node& node, const Shape& in, const Shape& out) {
-  const std::vector<int64_t> channels = node.Ints("channels");
-  return AxisWise(in.size(), out, SameAxes(in.size()), [&](size_t b, int64_t i) {
-    return b == 1 ? channels[static_cast<size_t>(i)] : i;
-  });
-}
-
 IndexMap PadMap(const Graph& graph, const Node& node, const Shape& in, const Shape& out) {
   const std::vector<int64_t> pads = IntsArgument(graph, node, 1, "pads");
   std::vector<int64_t> axes = IntsArgument(graph, node, 3, "axes");
@@ -219,7 +211,6 @@ IndexMap MakeIndexMap(const Graph& graph, const Node& node) {
   const Shape& out = ShapeOf(graph, node.outputs[0]);
   if (node.op == "Transpose") return TransposeMap(node, in, out);
   if (node.op == "Slice") return SliceMap(graph, node, in, out);
-  if (node.op == "SelectChannels") return SelectMap(node, in, out);
   if (node.op == "Pad") return PadMap(graph, node, in, out);
   if (node.op == "Expand" || node.op == "Tile") return RepeatMap(in, out);
   if (node.op == "DepthToSpace" || node.op == "SpaceToDepth") return BlockMap(node, in, out);

@@ -197,7 +197,7 @@ TEST(Shuffles, OtherMovesStay) {
       for (size_t i = 0; i < got.outputs[o].size(); ++i)
         ASSERT_NEAR(got.outputs[o][i], want.outputs[o][i], 1e-4) << name << " " << o << " at " << i;
     }
-    EXPECT_EQ(got.Count("SelectChannels"), 0) << name;
+    EXPECT_EQ(got.Count("CollectChannels"), 0) << name;
   };
   check("rows and columns swapped", [](GraphMaker& net, std::mt19937& rng, ValueId x) {
     net.Output(net.Conv(rng, net.Add("Transpose", {x}, {{"perm", IntList{0, 1, 3, 2}}}), 3, 1));
