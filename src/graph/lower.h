@@ -36,7 +36,8 @@ void LowerInstanceNormalization(Graph& graph);
 void LowerArithmetic(Graph& graph);
 /// Pointwise nodes move into the chain of their producer; spelled-out activations become one step.
 void FuseChains(Graph& graph);
-/// Channels that are shuffled and split are stored as they will be split (lower_shuffles.cc).
+/// Channels that are shuffled and split stay where they are until they are needed side by side
+/// (lower_shuffles.cc).
 void LowerShuffles(Graph& graph);
 /// A depthwise or narrow convolution that only a 1x1 convolution reads becomes one node with it
 /// (fuse_separable.cc).

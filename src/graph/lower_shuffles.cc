@@ -8,6 +8,8 @@
 // that reads them takes their order into its weights. So a channel is copied once, when it has been
 // passed on for the last time.
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -245,50 +247,48 @@ class ShuffleLowering {
 
     // Stored are the computed channels of the rest, those of the next part, and the next part's
     // passed ones, in the order of where they are.
-    std::vector<int64_t> order;
-    for (const Part* part : {&rest, &next})
-      for (const int64_t at : part->at)
-        if (is_computed(at)) order.push_back(in_input(at));
+    std::vector<int64_t> place(static_cast<size_t>(ShapeOf(whole)[1]), -1);  // of whole's channels
+    int64_t count = 0;
+    const auto store = [&](int64_t at) { place[static_cast<size_t>(at)] = count++; };
+    std::vector<int64_t> order;  // of the convolution's outputs
+    for (const Part* part : {&rest, &next}) {
+      for (const int64_t at : part->at) {
+        if (!is_computed(at)) continue;
+        store(at);
+        order.push_back(in_input(at));
+      }
+    }
     Reorder(nodes_[made_.at(conv)], order);
-    const std::vector<int64_t> place = Inverse(order);
     std::vector<int64_t> copied;
-    for (const int64_t at : next.at)
-      if (!is_computed(at)) copied.push_back(in_input(at));
-    std::ranges::sort(copied, {}, [&](int64_t k) {
-      const Channel& channel = passed[static_cast<size_t>(k)];
-      return std::pair(channel.source, channel.at);
-    });
+    std::ranges::copy_if(next.at, std::back_inserter(copied), std::not_fn(is_computed));
+    const auto passed_at = [&](int64_t at) { return passed[static_cast<size_t>(in_input(at))]; };
+    std::ranges::sort(
+        copied, {}, [&](int64_t at) { return std::pair(passed_at(at).source, passed_at(at).at); });
     ValueId stored = conv;
     if (!copied.empty()) {
       Channels wanted;
-      for (const int64_t k : copied) wanted.push_back(passed[static_cast<size_t>(k)]);
+      for (const int64_t at : copied) {
+        store(at);
+        wanted.push_back(passed_at(at));
+      }
       const ValueId copies = AddLike(conv, static_cast<int64_t>(copied.size()));
       Collect(wanted, copies);
-      stored = AddLike(whole, static_cast<int64_t>(order.size() + copied.size()));
+      stored = AddLike(whole, count);
       concat.inputs = {conv, copies};
       concat.outputs = {stored};
       Emit(std::move(concat));
     }
 
-    Channels kept;
-    int64_t first = 0;  // of the next part
-    for (const int64_t at : rest.at) {
-      const auto k = static_cast<size_t>(in_input(at));
-      kept.push_back(is_computed(at) ? Channel{stored, place[k]} : passed[k]);
-      first += is_computed(at) ? 1 : 0;
-    }
-    stored_[rest.value] = std::move(kept);
+    Channels& kept = stored_[rest.value];
+    for (const int64_t at : rest.at)
+      kept.push_back(is_computed(at) ? Channel{stored, place[static_cast<size_t>(at)]}
+                                     : passed_at(at));
+    const int64_t first = std::ranges::count_if(rest.at, is_computed);  // of the next part
     std::vector<int64_t> at_next;
-    for (const int64_t at : next.at) {
-      const int64_t k = in_input(at);
-      const auto copy = std::ranges::find(copied, k) - copied.begin();
-      const int64_t behind = static_cast<int64_t>(order.size()) + copy;
-      at_next.push_back((is_computed(at) ? place[static_cast<size_t>(k)] : behind) - first);
-    }
-    const auto count = static_cast<int64_t>(at_next.size());
+    for (const int64_t at : next.at) at_next.push_back(place[static_cast<size_t>(at)] - first);
     const bool in_order = Ascends(at_next);
-    const ValueId slice = in_order ? next.value : AddLike(next.value, count);
-    EmitSlice(stored, first, first + count, slice);
+    const ValueId slice = in_order ? next.value : AddLike(next.value, count - first);
+    EmitSlice(stored, first, count, slice);
     if (!in_order) stored_[next.value] = ChannelsAt(slice, at_next);
   }
 
