@@ -22,6 +22,10 @@
 namespace deltacnn {
 namespace {
 
+// Of moves between a concatenation and what reads its channels, and of the parts it is split into.
+constexpr size_t kLongestPath = 8;
+constexpr size_t kMostParts = 2;
+
 /// A channel of a value that is there.
 struct Channel {
   ValueId source = kNoValue;
@@ -141,7 +145,7 @@ class ShuffleLowering {
     std::vector<IndexMap> path;
     if (!Follow(whole, whole, path, deal)) return std::nullopt;
     const bool free = std::ranges::all_of(deal.parts, Ascends, &Part::at);  // slices
-    if (deal.parts.empty() || deal.parts.size() > 2 || free ||
+    if (deal.parts.empty() || deal.parts.size() > kMostParts || free ||
         !DealsOutAll(deal.parts, ShapeOf(whole)[1]))
       return std::nullopt;
     if (deal.parts.size() == 2 && Computed(node) < 0) return std::nullopt;
@@ -151,7 +155,7 @@ class ShuffleLowering {
   /// Adds to `deal` the moves behind `id`, to which `path` leads from `whole`, and what others read
   /// there; false if that is anything but channels.
   bool Follow(ValueId whole, ValueId id, std::vector<IndexMap>& path, Deal& deal) const {
-    if (IsOutput(id)) return false;
+    if (IsOutput(id) || path.size() > kLongestPath || deal.parts.size() > kMostParts) return false;
     bool read = false;
     for (const size_t n : readers_[static_cast<size_t>(id)]) {
       const Node& node = graph_.nodes[n];
