@@ -52,7 +52,9 @@ class MoveKernel : public Kernel {
       first_col_bit_ = std::min(first_col_bit_, b);
       last_col_bit_ = std::max(last_col_bit_, b);
     }
-    IndexColumns();
+    // Else looking at all that lies between the columns would take longer than at each of them.
+    compact_ = last_col_bit_ - first_col_bit_ <= int64_t{64} * out_.grid.cols;
+    if (compact_) IndexColumns();
     FindStretches();
     ChooseCopy();
   }
@@ -65,7 +67,7 @@ class MoveKernel : public Kernel {
     if (in.grid.pixels() == 1) return out.Fill();
     for (int r = 0; r < out.grid.rows; ++r) {
       const int64_t row = bit_.row[static_cast<size_t>(r)];
-      if (row < 0 || !MayReach(in, row)) continue;
+      if (row < 0 || (compact_ && !MayReach(in, row))) continue;
       if (!cols_before_.empty()) {
         for (const int64_t channel : bit_.channel) AffectRow(in, row + channel, r, out);
         continue;
@@ -319,6 +321,7 @@ class MoveKernel : public Kernel {
   SplitOffsets bit_;     // bits of the input's mask; `channel` holds each distinct one once
   int64_t first_col_bit_ = std::numeric_limits<int32_t>::max();
   int64_t last_col_bit_ = 0;
+  bool compact_ = false;              // the columns of a row read bits that are not far apart
   std::vector<int32_t> cols_before_;  // by bit; empty if columns are not in ascending order
   std::vector<Run> runs_;
   int64_t col_step_ = 0;             // distance of the inputs of adjacent columns of a stretch

@@ -113,5 +113,36 @@ TEST(Moves, AGatherOfAdjacentPositionsIsASlice) {
     ASSERT_EQ(turned.output[i], x[(i + kPlane) % (2 * kPlane)]);
 }
 
+/// Pixels whose channels lie far apart: what changed is found in the time that the elements take
+/// (here a moment; it was minutes).
+TEST(Moves, ManyChannelsOfFewPixels) {
+  constexpr int64_t kDepth = int64_t{1} << 16, kBlock = 4;
+  GraphMaker net;
+  net.most_elements = int64_t{1} << 30;
+  const ValueId image = net.Input("image", {1, kDepth * kBlock * kBlock, 1, 1});
+  net.Output(net.Add("DepthToSpace", {image}, {{"blocksize", kBlock}}));
+  auto plan = Plan::Compile(Model(net.graph));
+  ASSERT_TRUE(plan.ok());
+  auto stream = Stream::Create(*plan);
+  ASSERT_TRUE(stream.ok());
+  std::mt19937 rng(3);
+  Tensor values = RandomTensor(rng, {1, kDepth * kBlock * kBlock, 1, 1});
+  for (int step = 0; step < 3; ++step) {
+    for (size_t i = 0; i < values.as<float>().size(); i += 2 + 7 * static_cast<size_t>(step))
+      values.as<float>()[i] += 1;
+    ASSERT_TRUE(stream->SetInput(0, values).ok());
+    ASSERT_TRUE(stream->Step().ok());
+    const auto got = stream->Output(0).as<float>();
+    bool same = true;
+    for (int64_t c = 0; c < kDepth; ++c) {
+      for (int64_t p = 0; p < kBlock * kBlock; ++p) {
+        same = same && got[static_cast<size_t>(c * kBlock * kBlock + p)] ==
+                           values.as<float>()[static_cast<size_t>(p * kDepth + c)];
+      }
+    }
+    ASSERT_TRUE(same) << "step " << step;
+  }
+}
+
 }  // namespace
 }  // namespace deltacnn::testing
