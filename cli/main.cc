@@ -73,7 +73,7 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
       ->check(CLI::Range(0.0, 1.0));
   command
       .add_option("--background", policy.background,
-                  "How many times as large --cutoff and --strong are away from objects")
+                  "How many times as large tolerance, cutoff and strong are away from objects")
       ->check(CLI::Range(1.0, 1000.0));
   command
       .add_option("--refresh", policy.refresh,

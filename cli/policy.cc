@@ -26,14 +26,20 @@ std::string RunPolicy::GivesUp() const {
           ? fmt::format("; what does not fit into {:g} ms waits for later frames", budget_ms)
           : "";
   if (exact()) return text + "nothing: every answer is bit-identical to a dense run" + later;
+  const bool background = layers.cutoff > 0 && layers.reach >= 0 && layers.background > 1;
   if (tolerance > 0) {
-    text += fmt::format("changes of the picture of up to {:g} levels of 255 (mean of 4x4 pixels)",
+    text += fmt::format("changes of the picture of up to {:g} levels of 255 (mean of 4x4 pixels",
                         tolerance);
+    if (background) {
+      text += fmt::format("; away from objects {:g} levels, for up to {} frames",
+                          tolerance * layers.background, layers.refresh);
+    }
+    text += ")";
   }
   if (layers.cutoff > 0) {
     text += fmt::format("{}changes within layers below {:g} %", tolerance > 0 ? ", " : "",
                         100 * layers.cutoff);
-    if (layers.reach >= 0 && layers.background > 1) {
+    if (background) {
       text += fmt::format(" (away from objects {:g} %, for up to {} frames)",
                           100 * layers.cutoff * layers.background, layers.refresh);
     }
