@@ -434,6 +434,46 @@ class RandomNetwork {
     Apply("Conv", y, {Weights({outputs, channels, 1, 1}, 0.6f), Weights({outputs}, 0.5f)});
   }
 
+  /// Units that pass on some channels, compute others and shuffle them, as ShuffleNet's do.
+  void AddShuffledUnits() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const int64_t half = Between(1, 6);
+    const Shape size = {shape(x)[2], shape(x)[3]};
+    const auto conv = [&](ValueId from) {
+      return Apply("Conv", from,
+                   {Weights({half, shape(from)[1], 1, 1}, 0.8f), Weights({half}, 0.5f)});
+    };
+    std::vector<ValueId> parts = {conv(x), conv(x)};
+    const bool by_parity = Chance(50) && shape(x)[0] == 1;
+    for (int64_t units = Between(1, 4); units > 0; --units) {
+      if (parts[0] == kNoValue || parts[1] == kNoValue) return;
+      if (Chance(30)) std::ranges::reverse(parts);
+      const ValueId joined = Apply("Concat", parts[0], {parts[1]}, {{"axis", int64_t{1}}});
+      const int64_t n = shape(x)[0];
+      if (by_parity) {
+        const ValueId pairs = Apply("Reshape", joined, {Indices({half, 2, size[0] * size[1]})});
+        const ValueId dealt = Apply("Transpose", pairs, {}, {{"perm", IntList{1, 0, 2}}});
+        const ValueId split = Apply("Reshape", dealt, {Indices({2, 1, half, size[0], size[1]})});
+        for (int64_t p = 0; p < 2; ++p) {
+          const ValueId at = maker_.Constant(MakeTensor<int64_t>(DType::kInt64, {}, {p}));
+          parts[static_cast<size_t>(p)] = Apply("Gather", split, {at}, {{"axis", int64_t{0}}});
+        }
+      } else {
+        const ValueId pairs = Apply("Reshape", joined, {Indices({n, 2, half, size[0], size[1]})});
+        const ValueId dealt = Apply("Transpose", pairs, {}, {{"perm", IntList{0, 2, 1, 3, 4}}});
+        const ValueId whole = Apply("Reshape", dealt, {Indices({n, -1, size[0], size[1]})});
+        for (int64_t p = 0; p < 2; ++p) {
+          parts[static_cast<size_t>(p)] =
+              Apply("Slice", whole, {Indices({p * half}), Indices({(p + 1) * half}), Indices({1})});
+        }
+      }
+      if (parts[0] == kNoValue || parts[1] == kNoValue) return;
+      parts[1] = conv(parts[1]);
+    }
+    Apply("Concat", parts[0], {parts[1]}, {{"axis", int64_t{1}}});
+  }
+
   void AddSqueezeExcite() {
     const ValueId x = Any(4);
     if (x == kNoValue) return;
@@ -615,19 +655,19 @@ class RandomNetwork {
       Adder add;
     };
     static constexpr Row kRows[] = {
-        {24, &RandomNetwork::AddConv},      {4, &RandomNetwork::AddConvTranspose},
-        {6, &RandomNetwork::AddPool},       {5, &RandomNetwork::AddResize},
-        {14, &RandomNetwork::AddConcat},    {5, &RandomNetwork::AddSplit},
-        {6, &RandomNetwork::AddSlice},      {2, &RandomNetwork::AddFocus},
-        {3, &RandomNetwork::AddGather},     {7, &RandomNetwork::AddReshape},
-        {5, &RandomNetwork::AddTranspose},  {3, &RandomNetwork::AddAxes},
-        {6, &RandomNetwork::AddPad},        {14, &RandomNetwork::AddBinary},
-        {4, &RandomNetwork::AddSeparable},  {4, &RandomNetwork::AddSqueezeExcite},
-        {8, &RandomNetwork::AddActivation}, {3, &RandomNetwork::AddSoftmax},
-        {5, &RandomNetwork::AddReduce},     {4, &RandomNetwork::AddNormalisation},
-        {4, &RandomNetwork::AddLinear},     {4, &RandomNetwork::AddBlocks},
-        {3, &RandomNetwork::AddRepeat},     {4, &RandomNetwork::AddTyped},
-        {2, &RandomNetwork::AddIdentity}};
+        {24, &RandomNetwork::AddConv},         {4, &RandomNetwork::AddConvTranspose},
+        {6, &RandomNetwork::AddPool},          {5, &RandomNetwork::AddResize},
+        {14, &RandomNetwork::AddConcat},       {5, &RandomNetwork::AddSplit},
+        {6, &RandomNetwork::AddSlice},         {2, &RandomNetwork::AddFocus},
+        {3, &RandomNetwork::AddGather},        {7, &RandomNetwork::AddReshape},
+        {5, &RandomNetwork::AddTranspose},     {3, &RandomNetwork::AddAxes},
+        {6, &RandomNetwork::AddPad},           {14, &RandomNetwork::AddBinary},
+        {4, &RandomNetwork::AddSeparable},     {4, &RandomNetwork::AddSqueezeExcite},
+        {3, &RandomNetwork::AddShuffledUnits}, {8, &RandomNetwork::AddActivation},
+        {3, &RandomNetwork::AddSoftmax},       {5, &RandomNetwork::AddReduce},
+        {4, &RandomNetwork::AddNormalisation}, {4, &RandomNetwork::AddLinear},
+        {4, &RandomNetwork::AddBlocks},        {3, &RandomNetwork::AddRepeat},
+        {4, &RandomNetwork::AddTyped},         {2, &RandomNetwork::AddIdentity}};
     int total = 0;
     for (const Row& row : kRows) total += row.weight;
     auto at = static_cast<int>(Pick(static_cast<size_t>(total)));
