@@ -77,7 +77,6 @@ bool FindsBoxes(DecoderKind kind) {
   }
 }
 
-
 void Clear(Answer& answer) {
   answer.kind = AnswerKind::kNone;
   answer.detections.clear();
