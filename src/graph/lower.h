@@ -54,6 +54,12 @@ std::vector<int> Producers(const Graph& graph);
 bool TakesChain(const Node& node);
 /// True of moves that leave the elements in their row-major order (lower_moves.cc).
 bool KeepsOrder(const Node& node);
+/// A new value of the type of another one, whose name it extends (this and the next:
+/// lower_moves.cc).
+ValueId AddLike(Graph& graph, ValueId like, const std::string& suffix, Shape shape);
+/// `out`: the indices [start, end) of `in` along an axis.
+Node MakeSlice(const std::string& name, ValueId in, ValueId out, int64_t axis, int64_t start,
+               int64_t end);
 /// How often every value is read, graph outputs included.
 std::vector<int> CountUses(const Graph& graph);
 

@@ -8,26 +8,6 @@
 namespace deltacnn {
 namespace {
 
-ValueId AddLike(Graph& graph, ValueId like, const std::string& suffix, Shape shape) {
-  Value value = At(graph, like);
-  value.name += suffix;
-  value.shape = std::move(shape);
-  return graph.AddValue(std::move(value));
-}
-
-Node MakeSlice(const std::string& name, ValueId in, ValueId out, int64_t axis, int64_t start,
-               int64_t end) {
-  Node slice;
-  slice.name = name;
-  slice.op = "Slice";
-  slice.inputs = {in};
-  slice.outputs = {out};
-  slice.attributes["axes"] = std::vector<int64_t>{axis};
-  slice.attributes["starts"] = std::vector<int64_t>{start};
-  slice.attributes["ends"] = std::vector<int64_t>{end};
-  return slice;
-}
-
 /// The first of the constant indices of a Gather if each is one more than the one before.
 std::optional<int64_t> FirstOfRange(const Graph& graph, const Node& gather, int64_t dim) {
   const TensorPtr& indices = graph.Constant(gather.inputs[1]);
@@ -48,6 +28,26 @@ bool Rearranges(const Node& node) { return KeepsOrder(node) || node.op == "Trans
 bool HasOperands(const Node& pointwise) { return !pointwise.chain_inputs.empty(); }
 
 }  // namespace
+
+ValueId AddLike(Graph& graph, ValueId like, const std::string& suffix, Shape shape) {
+  Value value = At(graph, like);
+  value.name += suffix;
+  value.shape = std::move(shape);
+  return graph.AddValue(std::move(value));
+}
+
+Node MakeSlice(const std::string& name, ValueId in, ValueId out, int64_t axis, int64_t start,
+               int64_t end) {
+  Node slice;
+  slice.name = name;
+  slice.op = "Slice";
+  slice.inputs = {in};
+  slice.outputs = {out};
+  slice.attributes["axes"] = std::vector<int64_t>{axis};
+  slice.attributes["starts"] = std::vector<int64_t>{start};
+  slice.attributes["ends"] = std::vector<int64_t>{end};
+  return slice;
+}
 
 bool KeepsOrder(const Node& node) {
   static constexpr std::string_view kOps[] = {"Reshape", "Squeeze", "Unsqueeze", "Flatten",

@@ -275,9 +275,9 @@ class ShuffleLowering {
         store(at);
         wanted.push_back(passed_at(at));
       }
-      const ValueId copies = AddLike(conv, static_cast<int64_t>(copied.size()));
+      const ValueId copies = AddStored(conv, static_cast<int64_t>(copied.size()));
       Collect(wanted, copies);
-      stored = AddLike(whole, count);
+      stored = AddStored(whole, count);
       concat.inputs = {conv, copies};
       concat.outputs = {stored};
       Emit(std::move(concat));
@@ -291,8 +291,8 @@ class ShuffleLowering {
     std::vector<int64_t> at_next;
     for (const int64_t at : next.at) at_next.push_back(place[static_cast<size_t>(at)] - first);
     const bool in_order = Ascends(at_next);
-    const ValueId slice = in_order ? next.value : AddLike(next.value, count - first);
-    EmitSlice(stored, first, count, slice);
+    const ValueId slice = in_order ? next.value : AddStored(next.value, count - first);
+    Emit(MakeSlice(At(graph_, slice).name, stored, slice, 1, first, count));
     if (!in_order) stored_[next.value] = ChannelsAt(slice, at_next);
   }
 
@@ -314,18 +314,6 @@ class ShuffleLowering {
     std::vector<int64_t> all(static_cast<size_t>(ShapeOf(id)[1]));
     std::iota(all.begin(), all.end(), 0);
     return ChannelsAt(id, all);
-  }
-
-  void EmitSlice(ValueId from, int64_t begin, int64_t end, ValueId to) {
-    Node slice;
-    slice.op = "Slice";
-    slice.name = At(graph_, to).name;
-    slice.inputs = {from};
-    slice.outputs = {to};
-    slice.attributes["axes"] = std::vector<int64_t>{1};
-    slice.attributes["starts"] = std::vector<int64_t>{begin};
-    slice.attributes["ends"] = std::vector<int64_t>{end};
-    Emit(std::move(slice));
   }
 
   /// Copies channels from wherever they are.
@@ -364,7 +352,7 @@ class ShuffleLowering {
     } else if (IsConv(node, true) && !IsOutput(node.outputs[0])) {
       Reorder(node, Inverse(at));
       const ValueId out = node.outputs[0];
-      node.outputs[0] = AddLike(out, ShapeOf(out)[1]);
+      node.outputs[0] = AddStored(out, ShapeOf(out)[1]);
       stored_[out] = ChannelsAt(node.outputs[0], at);
     } else {
       return false;
@@ -398,11 +386,9 @@ class ShuffleLowering {
     return graph_.AddValue(std::move(value));
   }
 
-  ValueId AddLike(ValueId like, int64_t channels) {
-    Value value = At(graph_, like);
-    value.name += ".stored";
-    value.shape = Shape{1, channels, ShapeOf(like)[2], ShapeOf(like)[3]};
-    return graph_.AddValue(std::move(value));
+  ValueId AddStored(ValueId like, int64_t channels) {
+    const Shape& shape = ShapeOf(like);
+    return AddLike(graph_, like, ".stored", {1, channels, shape[2], shape[3]});
   }
 
   void Emit(Node node) {
