@@ -2,6 +2,7 @@
 // (graph/lower_shuffles.cc). Attributes: for every output channel, the number of the input and its
 // channel there.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -17,6 +18,11 @@ void CopyPixels(const float* from, ptrdiff_t from_step, float* to, ptrdiff_t to_
     std::memcpy(to, from, kCount * sizeof(float));
 }
 
+// By the logarithm of the count.
+constexpr std::array kCopies = {CopyPixels<1>, CopyPixels<2>, CopyPixels<4>, CopyPixels<8>,
+                                CopyPixels<16>};
+constexpr size_t kLargest = size_t{1} << (kCopies.size() - 1);
+
 class CollectChannels : public Kernel {
  public:
   explicit CollectChannels(const MakeContext& context)
@@ -29,7 +35,7 @@ class CollectChannels : public Kernel {
       while (c + adjacent < channels.size() && sources[c + adjacent] == sources[c] &&
              channels[c + adjacent] == channels[c] + static_cast<int64_t>(adjacent))
         ++adjacent;
-      const size_t count = std::min<size_t>(std::bit_floor(adjacent), 16);
+      const size_t count = std::min(std::bit_floor(adjacent), kLargest);
       pieces_.push_back(
           {static_cast<size_t>(sources[c]), static_cast<ptrdiff_t>(channels[c]), c, count});
       c += count;
@@ -62,7 +68,7 @@ class CollectChannels : public Kernel {
   // What is collected for so many pixels stays in the first-level cache.
   static constexpr int kChunk = 56;
 
-  struct Piece {  // 1, 2, 4, 8 or 16 output channels from `to` on are adjacent in an input
+  struct Piece {  // `count` (of kCopies) output channels from `to` on are adjacent in an input
     size_t input;
     ptrdiff_t from;
     size_t to, count;
@@ -72,25 +78,8 @@ class CollectChannels : public Kernel {
     for (const Piece& piece : pieces_) {
       const Placement& in = inputs_[piece.input];
       const float* from = work.Pixel<float>(in, span.row, span.col) + piece.from;
-      const auto copy = [&](auto function) {
-        function(from, in.col_stride, to + piece.to, to_step, span.count);
-      };
-      switch (piece.count) {
-        case 1:
-          copy(CopyPixels<1>);
-          break;
-        case 2:
-          copy(CopyPixels<2>);
-          break;
-        case 4:
-          copy(CopyPixels<4>);
-          break;
-        case 8:
-          copy(CopyPixels<8>);
-          break;
-        default:
-          copy(CopyPixels<16>);
-      }
+      kCopies[std::countr_zero(piece.count)](from, in.col_stride, to + piece.to, to_step,
+                                             span.count);
     }
   }
 
