@@ -15,6 +15,7 @@ struct Region {
   float y2 = 0;
 };
 
+/// Holds every point.
 inline constexpr Region kEverywhere{
     -std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
     std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
