@@ -261,47 +261,6 @@ void LowerBatchNormalization(Graph& graph) {
   graph.nodes = std::move(nodes);
 }
 
-void FoldPads(Graph& graph) {
-  const std::vector<int> producer = Producers(graph);
-  for (Node& conv : graph.nodes) {
-    if (conv.op != "Conv" || producer[static_cast<size_t>(conv.inputs[0])] < 0) continue;
-    const Node& pad =
-        graph.nodes[static_cast<size_t>(producer[static_cast<size_t>(conv.inputs[0])])];
-    const std::string auto_pad = conv.String("auto_pad", "NOTSET");
-    if (pad.op != "Pad" || pad.String("mode", "constant") != "constant" ||
-        (auto_pad != "NOTSET" && auto_pad != "VALID") || pad.Float("value", 0.0f) != 0.0f ||
-        pad.Input(3) != kNoValue) {
-      continue;
-    }
-    if (const ValueId fill = pad.Input(2); fill != kNoValue) {
-      if (!IsConstantFloat(graph, fill) || graph.Constant(fill)->as<float>()[0] != 0.0f) continue;
-    }
-    std::vector<int64_t> amounts = pad.Ints("pads");
-    if (const ValueId id = pad.Input(1); id != kNoValue) {
-      if (graph.Constant(id) == nullptr || graph.Constant(id)->dtype != DType::kInt64) continue;
-      const auto values = graph.Constant(id)->as<int64_t>();
-      amounts.assign(values.begin(), values.end());
-    }
-    const size_t rank = At(graph, pad.inputs[0]).shape->size();
-    if (amounts.size() != 2 * rank || rank < 3) continue;
-    const bool spatial_only = amounts[0] == 0 && amounts[1] == 0 && amounts[rank] == 0 &&
-                              amounts[rank + 1] == 0 &&
-                              std::ranges::all_of(amounts, [](int64_t p) { return p >= 0; });
-    if (!spatial_only) continue;
-    std::vector<int64_t> pads = conv.Ints("pads");
-    pads.resize(2 * (rank - 2), 0);
-    if (auto_pad == "VALID") std::ranges::fill(pads, 0);
-    for (size_t d = 0; d + 2 < rank; ++d) {
-      pads[d] += amounts[d + 2];
-      pads[d + rank - 2] += amounts[rank + d + 2];
-    }
-    conv.attributes["pads"] = pads;
-    conv.attributes["auto_pad"] = std::string("NOTSET");
-    conv.inputs[0] = pad.inputs[0];
-  }
-  RemoveDeadNodes(graph);
-}
-
 void LowerGlobalReductions(Graph& graph) {
   // By value: the picture that a Reshape has flattened to it.
   std::vector<ValueId> flattened(graph.values.size(), kNoValue);
@@ -367,6 +326,7 @@ void RemoveDeadNodes(Graph& graph) {
 void Lower(Graph& graph) {
   RemoveDeadNodes(graph);
   FoldPads(graph);
+  CascadePools(graph);
   LowerBatchNormalization(graph);
   FoldPatches(graph);
   LowerSplits(graph);

@@ -374,11 +374,20 @@ void StoreStronger(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t 
   if (n % kLanes == 0 && n <= 4 * kLanes)
     return StoreStrongerNarrow(dst, dst_pitch, src, src_pitch, count, n, limits, flags);
 #endif
-  for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
-    const float strength = SquaredDistance(dst, src, limits.weights, n);
-    if (strength <= limits.cutoff) continue;
-    StoreRow(dst, src, n);
-    flags[i] |= strength <= limits.strong ? 1 : 3;
+  // All strengths of a group first: a branch taken wrongly then waits for none of them.
+  constexpr size_t kGroup = 16;
+  float strength[kGroup];
+  for (size_t first = 0; first < count; first += kGroup, flags += kGroup) {
+    const size_t group = HWY_MIN(count - first, kGroup);
+    for (size_t i = 0; i < group; ++i) {
+      const auto at = static_cast<ptrdiff_t>(i);
+      strength[i] = SquaredDistance(dst + at * dst_pitch, src + at * src_pitch, limits.weights, n);
+    }
+    for (size_t i = 0; i < group; ++i, dst += dst_pitch, src += src_pitch) {
+      if (strength[i] <= limits.cutoff) continue;
+      StoreRow(dst, src, n);
+      flags[i] |= strength[i] <= limits.strong ? 1 : 3;
+    }
   }
 }
 

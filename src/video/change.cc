@@ -6,6 +6,7 @@
 #include <cstring>
 #include <span>
 
+#include "core/mask.h"
 #include "deltacnn/video.h"
 #include "video/noise.h"
 #include "video/pixel_format.h"
@@ -317,6 +318,7 @@ void ChangeDetector::Impl::SetFocus(std::span<const Region> regions,
   focus_.rows = changed.rows;
   focus_.words_per_row = changed.words_per_row;
   focus_.bits.assign(changed.bits.size(), 0);
+  const MaskView mask{focus_.bits.data(), {focus_.rows, focus_.columns}};
   const auto block = [](double pixel, int count) {
     return std::clamp(pixel / kBlock, 0.0, static_cast<double>(count));
   };
@@ -326,9 +328,9 @@ void ChangeDetector::Impl::SetFocus(std::span<const Region> regions,
     const double top = block(to_source.SourceY(region.y1), focus_.rows);
     const double bottom = block(to_source.SourceY(region.y2), focus_.rows);
     if (!(left < right && top < bottom)) continue;  // one may be no number
-    for (int row = static_cast<int>(top); row < bottom; ++row) {
-      for (int column = static_cast<int>(left); column < right; ++column) focus_.Set(row, column);
-    }
+    const auto end = static_cast<int>(std::ceil(right));
+    for (int row = static_cast<int>(top); row < bottom; ++row)
+      mask.SetRange(row, static_cast<int>(left), end);
   }
 }
 

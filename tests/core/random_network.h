@@ -139,6 +139,18 @@ class RandomNetwork : private RandomBuilder {
     }
   }
 
+  /// Maxima around every pixel over windows of several sizes.
+  void AddPyramid() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    for (int i = 0; i < 3; ++i) {
+      const IntList half = {Between(0, 3), Between(0, 3)};
+      Apply("MaxPool", x, {},
+            {{"kernel_shape", IntList{2 * half[0] + 1, 2 * half[1] + 1}},
+             {"pads", IntList{half[0], half[1], half[0], half[1]}}});
+    }
+  }
+
   void AddResize() {
     const ValueId x = Any(4);
     if (x == kNoValue) return;
@@ -601,7 +613,8 @@ class RandomNetwork : private RandomBuilder {
         {3, &RandomNetwork::AddSoftmax},       {5, &RandomNetwork::AddReduce},
         {4, &RandomNetwork::AddNormalisation}, {4, &RandomNetwork::AddLinear},
         {4, &RandomNetwork::AddBlocks},        {3, &RandomNetwork::AddRepeat},
-        {4, &RandomNetwork::AddTyped},         {2, &RandomNetwork::AddIdentity}};
+        {4, &RandomNetwork::AddTyped},         {2, &RandomNetwork::AddIdentity},
+        {2, &RandomNetwork::AddPyramid}};
     int total = 0;
     for (const Row& row : kRows) total += row.weight;
     auto at = static_cast<int>(Pick(static_cast<size_t>(total)));
