@@ -1,6 +1,7 @@
 #include "deltacnn/model.h"
 
 #include <algorithm>
+#include <new>
 
 #include "core/plan.h"
 #include "graph/infer.h"
@@ -48,9 +49,15 @@ const std::map<std::string, std::string>& Model::metadata() const { return graph
 Result<std::shared_ptr<const Plan>> Plan::Compile(const Model& model, const PlanOptions& options) {
   Graph graph = model.graph();
   DELTACNN_RETURN_IF_ERROR(FixInputShapes(graph, options.input_shapes));
-  auto state = PlanGraph(std::move(graph), options, true);
-  if (!state.ok()) return state.error();
-  return std::shared_ptr<const Plan>(std::make_shared<Plan>(std::move(*state)));
+  try {
+    auto state = PlanGraph(std::move(graph), options, true);
+    if (!state.ok()) return state.error();
+    return std::shared_ptr<const Plan>(std::make_shared<Plan>(std::move(*state)));
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::kLimit,
+                 "no memory for the weights of the model and what is made of "
+                 "them"};
+  }
 }
 
 std::vector<Unsupported> Plan::Check(const Model& model, const PlanOptions& options) {

@@ -88,9 +88,15 @@ class Builder {
 
  private:
   Status AddStep(const Node& node, bool alias) {
-    MakeContext context{
-        node, state_.graph, state_.graph.opset, alias,
-        {},   {},           *state_.kernels,    options_.weights == WeightFormat::kBfloat16};
+    MakeContext context{node,
+                        state_.graph,
+                        state_.graph.opset,
+                        alias,
+                        {},
+                        {},
+                        *state_.kernels,
+                        *state_.weights,
+                        options_.weights == WeightFormat::kBfloat16};
     PlanStep step;
     const auto add_input = [&](ValueId id) {
       context.inputs.push_back(id == kNoValue ? nullptr
@@ -254,6 +260,8 @@ Result<std::unique_ptr<PlanState>> PlanGraph(Graph graph, const PlanOptions& opt
   }
   for (const Value& value : graph.values)
     if (value.constant != nullptr) state->parameters += value.constant->elements();
+
+  state->weights.emplace(static_cast<size_t>(state->parameters) * sizeof(float));
 
   Inference inference = InferShapes(graph, fold, options.max_state_bytes);
   if (!inference.unsupported.empty()) return Combine(inference.unsupported);

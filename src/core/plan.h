@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,11 +47,12 @@ struct Port {
 
 struct PlanState {
   const kernels::Table* kernels = nullptr;
-  Graph graph;                         // lowered; values keep their names and shapes
-  std::vector<Placement> placements;   // by value id; buffer -1 where a value is not stored
-  std::vector<int> masks;              // by value id; -1 where there is none
-  std::vector<Grid> mask_grids;        // by mask
-  std::vector<uint64_t> buffer_bytes;  // by buffer
+  std::optional<WeightMemory> weights;  // of the steps' kernels
+  Graph graph;                          // lowered; values keep their names and shapes
+  std::vector<Placement> placements;    // by value id; buffer -1 where a value is not stored
+  std::vector<int> masks;               // by value id; -1 where there is none
+  std::vector<Grid> mask_grids;         // by mask
+  std::vector<uint64_t> buffer_bytes;   // by buffer
   std::vector<std::vector<std::byte>> constants;  // by buffer; empty for those of the stream
   std::vector<std::vector<ByteRange>> halos;      // by buffer: what stays zero around its values
   // By buffer: its place in the arena of a step that keeps nothing; -1 for inputs, outputs and

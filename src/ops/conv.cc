@@ -65,7 +65,8 @@ class DotConv : public ConvBase {
     for (int64_t y = 0; y < kh; ++y)
       for (int64_t x = 0; x < kw; x += joined) runs_.push_back(TapOffset(y, x));
     const auto taps = static_cast<size_t>(kh * kw);
-    weights_.assign(runs_.size() * outputs * run_pitch_, 0.0f);
+    weights_ = context.memory.Take<float>(runs_.size() * outputs * run_pitch_);
+    bias_ = context.memory.Take<float>(outputs);
     for (size_t r = 0; r < runs_.size(); ++r) {
       for (size_t o = 0; o < outputs; ++o) {
         for (size_t k = 0; k < run_length_; ++k) {
@@ -75,7 +76,6 @@ class DotConv : public ConvBase {
         }
       }
     }
-    bias_.assign(outputs, 0.0f);
     if (context.Has(2)) std::ranges::copy(context.in(2).constant->as<float>(), bias_.begin());
   }
 
@@ -113,8 +113,8 @@ class DotConv : public ConvBase {
   std::vector<ptrdiff_t> runs_;
   size_t run_length_ = 0;
   size_t run_pitch_ = 0;
-  std::vector<float> weights_;
-  std::vector<float> bias_;
+  std::span<float> weights_;
+  std::span<float> bias_;
 };
 
 class DepthwiseConv : public ConvBase {

@@ -23,13 +23,12 @@ ConvGemm::ConvGemm(const MakeContext& context, const ConvWindow& window, size_t 
   }
   const auto taps = static_cast<size_t>(kh * kw);
   weights_ = Pack(
-      outputs, taps * channels_, kernels_.panel,
+      context, outputs, taps * channels_, context.bfloat16_weights,
       [&](size_t o, size_t k) {
         const size_t tap = k / channels_;
         return weights[((group * outputs + o) * channels_ + k % channels_) * taps + tap];
       },
       [&](size_t o) { return bias != nullptr ? bias[group * outputs + o] : 0.0f; });
-  if (context.bfloat16_weights) weights_.RoundWeights();
 }
 
 void ConvGemm::Compute(const float* const* pixels, size_t count, ptrdiff_t step,

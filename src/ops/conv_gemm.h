@@ -5,6 +5,7 @@
 
 #include "ops/conv_window.h"
 #include "ops/op.h"
+#include "ops/packed_weights.h"
 
 namespace deltacnn {
 

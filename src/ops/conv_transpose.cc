@@ -7,6 +7,7 @@
 #include "ops/chain.h"
 #include "ops/conv_window.h"
 #include "ops/op.h"
+#include "ops/packed_weights.h"
 
 namespace deltacnn {
 namespace {
@@ -175,13 +176,12 @@ class ConvTransposeKernel : public Kernel {
         }
         for (size_t g = 0; g < groups; ++g) {
           phase.groups.push_back(Pack(
-              outputs, taps.size() * channels, kernels_.panel,
+              context, outputs, taps.size() * channels, context.bfloat16_weights,
               [&](size_t o, size_t k) {
                 const size_t c = g * channels + k % channels;
                 return weights[(c * outputs + o) * kernel_size + taps[k / channels]];
               },
               [&](size_t o) { return bias != nullptr ? bias[g * outputs + o] : 0.0f; }));
-          if (context.bfloat16_weights) phase.groups.back().RoundWeights();
         }
         phases_.push_back(std::move(phase));
       }

@@ -110,20 +110,4 @@ Result<ConvWindow> WindowOf(const Node& node, const Shape& input, const Shape& w
   return window;
 }
 
-void PackedWeights::RoundWeights() {
-  // The upper half of a float, rounded to nearest even. Weights are finite or already useless.
-  const auto rounded = [](float x) {
-    const auto bits = std::bit_cast<uint32_t>(x);
-    return std::isnan(x) ? 0x7FC0u : (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-  };
-  const size_t half = panels == 0 ? 0 : bias.size() / panels / 2;
-  pairs.reserve(weights.size() / 2);
-  for (size_t row = 0; row < panels * depth; ++row) {
-    const float* low = weights.data() + row * 2 * half;
-    for (size_t i = 0; i < half; ++i)
-      pairs.push_back(rounded(low[i]) | rounded(low[half + i]) << 16);
-  }
-  weights = {};
-}
-
 }  // namespace deltacnn

@@ -17,11 +17,11 @@ Depthwise::Depthwise(const MakeContext& context, const ConvWindow& window, size_
     for (int64_t x = 0; x < window.kernel[1]; ++x)
       taps_.push_back(y * window.dilation[0] * row_stride + x * window.dilation[1] * in.col_stride);
   if (window.dilation[1] == 1) pixel_pitch_ = in.col_stride;
-  weights_.resize(taps_.size() * channels);
+  weights_ = context.memory.Take<float>(taps_.size() * channels);
+  bias_ = context.memory.Take<float>(channels);
   for (size_t t = 0; t < taps_.size(); ++t)
     for (size_t c = 0; c < channels; ++c)
       weights_[t * channels + c] = filters.as<float>()[c * taps_.size() + t];
-  bias_.assign(channels, 0.0f);
   if (context.Has(weights + 1))
     std::ranges::copy(context.in(weights + 1).constant->as<float>(), bias_.begin());
 }

@@ -29,8 +29,8 @@ class Depthwise {
   size_t columns_;
   size_t multiplier_;
   std::vector<ptrdiff_t> taps_;
-  std::vector<float> weights_;  // [tap][channel]
-  std::vector<float> bias_;
+  std::span<float> weights_;  // [tap][channel]
+  std::span<float> bias_;
 };
 
 }  // namespace deltacnn

@@ -6,6 +6,7 @@
 
 #include "ops/broadcast.h"
 #include "ops/op.h"
+#include "ops/packed_weights.h"
 
 namespace deltacnn {
 namespace {
@@ -60,28 +61,25 @@ class AddedOperand {
   std::optional<BroadcastMap> map_;
 };
 
-/// B is a constant matrix; alpha * B is packed as [panels][K][panel]. `bias` is added to every row.
+/// B is a constant matrix; alpha * B is packed. `bias`, if there is one, is
+/// added to every row.
 class PackedProduct : public Kernel {
  public:
-  PackedProduct(const MakeContext& context, const Product& product, std::vector<float> bias)
+  PackedProduct(const MakeContext& context, const Product& product, std::span<const float> bias)
       : a_(context.in(0)),
         out_(context.out(0)),
         kernels_(context.kernels),
         depth_(static_cast<size_t>(a_.channels)),
         width_(static_cast<size_t>(out_.channels)),
-        bias_(std::move(bias)),
         added_(product, out_, kernels_) {
-    const size_t panel = kernels_.panel;
-    bias_.resize((width_ + panel - 1) / panel * panel);
-    weights_.resize(bias_.size() * depth_);
     const auto b = context.in(1).constant->as<float>();
     const bool transposed = product.n_axis < product.k_axis;
-    for (size_t k = 0; k < depth_; ++k) {
-      for (size_t n = 0; n < width_; ++n) {
-        weights_[(n / panel * depth_ + k) * panel + n % panel] =
-            product.alpha * b[transposed ? n * depth_ + k : k * width_ + n];
-      }
-    }
+    weights_ = Pack(
+        context, width_, depth_, /*rounds=*/false,
+        [&](size_t n, size_t k) {
+          return product.alpha * b[transposed ? n * depth_ + k : k * width_ + n];
+        },
+        [&](size_t n) { return bias.empty() ? 0.0f : bias[n]; });
   }
 
   void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
@@ -99,14 +97,15 @@ class PackedProduct : public Kernel {
     }
     const size_t panel = kernels_.panel;
     constexpr ptrdiff_t kFromItsStart = 0;
-    for (size_t first = 0; first < width_; first += panel) {
+    for (size_t p = 0; p < weights_.panels; ++p) {
+      const size_t first = p * panel;
       kernels_.gemm({.pixels = pixels,
                      .count = count,
                      .run_offset = &kFromItsStart,
                      .runs = 1,
                      .run_length = depth_,
-                     .weights = weights_.data() + first * depth_,
-                     .bias = bias_.data() + first,
+                     .weights = weights_.Panel(p),
+                     .bias = weights_.bias.data() + first,
                      .out = sums,
                      .out_pitch = panel});
       Store(work, sums, first, std::min(panel, width_ - first));
@@ -117,7 +116,7 @@ class PackedProduct : public Kernel {
     return SumBytes() + static_cast<size_t>(ChunkPixels()) * sizeof(const float*);
   }
   int64_t MacsPerPixel() const override { return static_cast<int64_t>(depth_ * width_); }
-  size_t WeightBytes() const override { return (weights_.size() + bias_.size()) * sizeof(float); }
+  size_t WeightBytes() const override { return weights_.Bytes(); }
 
  private:
   size_t SumBytes() const {
@@ -142,8 +141,7 @@ class PackedProduct : public Kernel {
   const kernels::Table& kernels_;
   size_t depth_;
   size_t width_;
-  std::vector<float> weights_;
-  std::vector<float> bias_;
+  PackedWeights weights_;
   AddedOperand added_;
 };
 
@@ -301,7 +299,7 @@ Result<KernelPtr> MakeGemm(const MakeContext& context) {
       bias[n] = product.beta * elements[elements.size() == 1 ? 0 : n];
     product.c = nullptr;
   }
-  return KernelPtr(std::make_unique<PackedProduct>(context, product, std::move(bias)));
+  return KernelPtr(std::make_unique<PackedProduct>(context, product, bias));
 }
 
 Status InferMatMul(InferContext& context) {
@@ -344,7 +342,7 @@ Result<KernelPtr> MakeMatMul(const MakeContext& context) {
   product.k_axis = rank < 2 ? 0 : rank - 2;
   product.n_axis = rank - 1;
   if (b.constant != nullptr && IsSingleMatrix(b.shape))
-    return KernelPtr(std::make_unique<PackedProduct>(context, product, std::vector<float>()));
+    return KernelPtr(std::make_unique<PackedProduct>(context, product, std::span<const float>()));
   return KernelPtr(std::make_unique<StreamedProduct>(context, product));
 }
 

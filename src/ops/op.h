@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/mask.h"
+#include "core/weight_memory.h"
 #include "deltacnn/result.h"
 #include "graph/graph.h"
 #include "kernels/kernels.h"
@@ -208,6 +209,7 @@ struct MakeContext {
   std::vector<const Placement*> inputs;   // node inputs, then chain operands; null where absent
   std::vector<const Placement*> outputs;  // null where absent
   const kernels::Table& kernels;
+  WeightMemory& memory;           // for what the kernel makes of constants
   bool bfloat16_weights = false;  // PlanOptions::weights asks for them
 
   const Placement& in(size_t i) const { return *inputs[i]; }

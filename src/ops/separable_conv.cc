@@ -11,6 +11,7 @@
 #include "ops/conv_base.h"
 #include "ops/conv_gemm.h"
 #include "ops/depthwise.h"
+#include "ops/packed_weights.h"
 #include "ops/prefetch.h"
 
 namespace deltacnn {
@@ -29,10 +30,9 @@ class SeparableConv : public ConvBase {
     const float* bias = context.Has(4) ? context.in(4).constant->as<float>().data() : nullptr;
     const size_t depth = depthwise ? depthwise_->outputs() : gemm_->outputs();
     pointwise_ = Pack(
-        static_cast<size_t>(out_.channels), depth, kernels_.panel,
+        context, static_cast<size_t>(out_.channels), depth, context.bfloat16_weights,
         [&](size_t o, size_t k) { return weights[o * depth + k]; },
         [&](size_t o) { return bias != nullptr ? bias[o] : 0.0f; });
-    if (context.bfloat16_weights) pointwise_.RoundWeights();
     for (const ChainStep& step : context.node.inner_chain) {
       if (inner_steps_.empty() && TakeRectifier(step, inner_)) continue;
       inner_steps_.push_back(MakeEpilogueStep(step));

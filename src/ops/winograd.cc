@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ops/conv_base.h"
+#include "ops/packed_weights.h"
 
 namespace deltacnn {
 namespace {
@@ -69,7 +70,7 @@ class WinogradConv : public ConvBase {
     const float* bias = context.Has(2) ? context.in(2).constant->as<float>().data() : nullptr;
     const std::vector<float> filters = TransformFilters(context.in(1).constant->as<float>());
     weights_ = Pack(
-        static_cast<size_t>(out_.channels), channels_ * positions_, kernels_.panel,
+        context, static_cast<size_t>(out_.channels), channels_ * positions_, /*rounds=*/false,
         [&](size_t o, size_t k) {
           return filters[(o * channels_ + k % channels_) * positions_ + k / channels_];
         },

@@ -303,7 +303,7 @@ class OpRunner {
     op->layout(layout);
     in_memory_ = layout.input_in_memory;
 
-    MakeContext make{node, graph, graph.opset, false, {}, {}, *kernels::Find(test.isa)};
+    MakeContext make{node, graph, graph.opset, false, {}, {}, *kernels::Find(test.isa), memory_};
     const auto place = [&](ValueId id, AxisSet axes, const Halo& halo, Stored& stored) {
       const Value& value = graph.values[static_cast<size_t>(id)];
       stored = Stored(value.dtype, *value.shape, axes, halo, value.constant, test.gap);
@@ -367,6 +367,7 @@ class OpRunner {
   std::vector<const Placement*> placed_inputs_;
   std::vector<bool> in_memory_;
   std::vector<Stored> outputs_;
+  WeightMemory memory_{0};
   std::vector<std::byte*> buffers_;
   KernelPtr kernel_;
   std::vector<std::byte> scratch_;
