@@ -326,6 +326,7 @@ void RemoveDeadNodes(Graph& graph) {
 void Lower(Graph& graph) {
   RemoveDeadNodes(graph);
   FoldPads(graph);
+  TrimTaps(graph);
   CascadePools(graph);
   LowerBatchNormalization(graph);
   FoldPatches(graph);

@@ -14,9 +14,12 @@ void Lower(Graph& graph);
 
 /// BatchNormalization becomes part of the convolution before it, or a multiply and an add.
 void LowerBatchNormalization(Graph& graph);
-/// Zero padding before a convolution or a mean becomes its own (this and the next:
-/// lower_windows.cc).
+/// Zero padding before a convolution or a mean becomes its own (this and the two
+/// next: lower_windows.cc).
 void FoldPads(Graph& graph);
+/// Taps of a convolution that only ever meet its padding, as of wide dilations over small pictures,
+/// disappear.
+void TrimTaps(Graph& graph);
 /// The larger ones of centred maximum pools of one input read the smaller ones.
 void CascadePools(Graph& graph);
 /// A convolution behind 2x2 patches made channels works on the picture itself (lower_patches.cc).

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -53,6 +54,41 @@ bool TakesZeros(const Node& node, const std::vector<int64_t>& pads) {
   for (size_t i = 0; i < pads.size(); ++i)
     if (pads[i] >= kernel[i % kernel.size()]) return false;
   return true;
+}
+
+/// Some of a kernel's taps along an axis: from `begin` on, before `end`.
+struct Taps {
+  int64_t begin, end;
+};
+
+/// Those between the outermost that read pixels of the input for some output. What is left out must
+/// leave pads that are none below zero.
+Taps LivingTaps(const ConvWindow& window, size_t axis, int64_t inputs, int64_t outputs) {
+  const int64_t dilation = window.dilation[axis];
+  const int64_t before = window.pad_before[axis];
+  const int64_t farthest = (outputs - 1) * window.stride[axis] - before;  // start of a window
+  Taps taps{0, window.kernel[axis]};
+  while (taps.end - taps.begin > 1 && farthest + taps.begin * dilation < 0 &&
+         before >= (taps.begin + 1) * dilation)
+    ++taps.begin;
+  while (taps.end - taps.begin > 1 && (taps.end - 1) * dilation - before >= inputs &&
+         window.pad_after[axis] >= (window.kernel[axis] - taps.end + 1) * dilation)
+    --taps.end;
+  return taps;
+}
+
+/// The weights [O,C,H,W] of some rows and columns.
+Tensor SomeTaps(const Tensor& weights, const Taps& rows, const Taps& cols) {
+  const Shape& shape = weights.shape;
+  Tensor some(DType::kFloat32, {shape[0], shape[1], rows.end - rows.begin, cols.end - cols.begin});
+  auto to = some.as<float>().begin();
+  for (int64_t kernel = 0; kernel < shape[0] * shape[1]; ++kernel) {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const int64_t first = (kernel * shape[2] + row) * shape[3] + cols.begin;
+      to = std::copy_n(weights.as<float>().begin() + first, cols.end - cols.begin, to);
+    }
+  }
+  return some;
 }
 
 using Size = std::array<int64_t, 2>;
@@ -118,6 +154,35 @@ void FoldPads(Graph& graph) {
     node.inputs[0] = pad.inputs[0];
   }
   RemoveDeadNodes(graph);
+}
+
+void TrimTaps(Graph& graph) {
+  for (Node& conv : graph.nodes) {
+    if (conv.op != "Conv") continue;
+    const TensorPtr weights = graph.Constant(conv.inputs[1]);
+    const Shape& in = *At(graph, conv.inputs[0]).shape;
+    if (weights == nullptr || weights->dtype != DType::kFloat32 || in.size() != 4) continue;
+    const auto window = WindowOf(conv, in, weights->shape);
+    if (!window.ok()) continue;
+    const auto outputs = window->Outputs(in);
+    const Taps rows = LivingTaps(*window, 0, in[2], outputs[0]);
+    const Taps cols = LivingTaps(*window, 1, in[3], outputs[1]);
+    const Size left = {rows.end - rows.begin, cols.end - cols.begin};
+    if (left == window->kernel) continue;
+    const auto pad = [&](size_t axis, int64_t given, int64_t taps) {
+      return given - taps * window->dilation[axis];
+    };
+    conv.attributes["pads"] = std::vector<int64_t>{
+        pad(0, window->pad_before[0], rows.begin), pad(1, window->pad_before[1], cols.begin),
+        pad(0, window->pad_after[0], window->kernel[0] - rows.end),
+        pad(1, window->pad_after[1], window->kernel[1] - cols.end)};
+    conv.attributes["auto_pad"] = std::string("NOTSET");
+    conv.attributes["kernel_shape"] = std::vector<int64_t>{left[0], left[1]};
+    Value some = At(graph, conv.inputs[1]);
+    some.constant = std::make_shared<const Tensor>(SomeTaps(*weights, rows, cols));
+    some.shape = some.constant->shape;
+    conv.inputs[1] = graph.AddValue(std::move(some));
+  }
 }
 
 void CascadePools(Graph& graph) {

@@ -146,7 +146,13 @@ struct AnyRuns {
     constexpr size_t kVectors = C::kCount;
     Rows weights(args.weights);
     size_t summed = 0;
-    bool totals = false;  // `out` holds the sums so far
+    const bool continues = args.sums != nullptr;
+    bool totals = continues;  // `out` holds the sums so far
+    for (size_t i = 0; i < kRows && continues; ++i) {
+      const float* row = args.sums + (first + i) * kPanel;
+      for (size_t v = 0; v < kVectors; ++v)
+        hn::StoreU(hn::LoadU(d, row + v * kWide), d, out + i * pitch + v * kWide);
+    }
     const auto add_total = [&]() HWY_ATTR {
       HWY_UNROLL(16)
       for (size_t i = 0; i < kRows; ++i) {
@@ -283,7 +289,7 @@ inline constexpr GemmRowsFunctions kGemmRows =
 template <class C, class Rows>
 const GemmRowsFunctions& ChooseGemmRows(const GemmArgs& args) {
   if constexpr (Rows::kAllVariants) {
-    if (args.runs * args.run_length <= kSummed) {
+    if (args.runs * args.run_length <= kSummed && args.sums == nullptr) {
       return args.pixel_step == 0 ? kGemmRows<C, Rows, FewProducts<ScatteredPixels>>
                                   : kGemmRows<C, Rows, FewProducts<SteppedPixels>>;
     }

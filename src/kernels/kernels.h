@@ -125,6 +125,8 @@ struct GemmArgs {
   size_t run_length;
   PanelWeights weights;
   const float* bias;     // [panel]
+  // Unless null: count rows of `panel` floats, the sums of runs before these.
+  const float* sums = nullptr;
   float* out = nullptr;  // count rows of `panel` floats, unless there is an epilogue
   size_t out_pitch = 0;
   // How many columns of the panel are wanted. Written are all of them if that is more than half of

@@ -19,12 +19,22 @@ namespace {
 // that their results stay in the first.
 constexpr int kChunk = 56;
 
+// The same where the weights are so many that the third-level cache may not keep them from one call
+// to the next.
+constexpr int kLongChunk = 224;
+constexpr int64_t kManyWeights = int64_t{2} << 20;
+
 class GemmConv : public ConvBase {
  public:
   GemmConv(const MakeContext& context, const ConvWindow& window)
-      : ConvBase(context, window, kChunk) {
+      : ConvBase(context, window,
+                 context.in(1).constant->elements() > kManyWeights ? kLongChunk : kChunk) {
     for (size_t g = 0; g < static_cast<size_t>(window.groups); ++g)
       groups_.emplace_back(context, window, g);
+  }
+
+  size_t ScratchBytes() const override {
+    return ConvBase::ScratchBytes() + groups_[0].SumBytes(static_cast<size_t>(ChunkPixels()));
   }
 
   void Compute(const Work& work) const override {
@@ -32,8 +42,9 @@ class GemmConv : public ConvBase {
     ptrdiff_t step = 0;
     const size_t count = Windows(work, scratch.pixels, step);
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
+    auto* sums = reinterpret_cast<float*>(work.scratch + scratch.bytes);
     for (const ConvGemm& group : groups_) {
-      group.Compute(scratch.pixels, count, step, epilogue);
+      group.Compute(scratch.pixels, count, step, epilogue, sums);
       for (size_t i = 0; i < (step == 0 ? count : 1); ++i)
         scratch.pixels[i] += group.input_channels();
     }

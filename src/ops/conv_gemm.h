@@ -23,18 +23,24 @@ class ConvGemm {
   }
   size_t WeightBytes() const { return weights_.Bytes(); }
 
+  /// Bytes for the sums of `count` pixels, 0 if one call of the kernel takes all of a panel.
+  size_t SumBytes(size_t count) const;
   /// The group's outputs at `count` pixels, of whose windows `pixels` are the first pixels, or
   /// whose windows are `step` apart from *pixels on if that is not 0. They go to the epilogue's
-  /// channels from its `channel` on, which is moved behind them.
+  /// channels from its `channel` on, which is moved behind them. `sums`: SumBytes.
   void Compute(const float* const* pixels, size_t count, ptrdiff_t step,
-               kernels::Epilogue& epilogue) const;
+               kernels::Epilogue& epilogue, float* sums) const;
 
  private:
+  void DivideRuns();
+
   const kernels::Table& kernels_;
   size_t channels_;
   std::vector<ptrdiff_t> runs_;  // offsets from a window's first pixel
   size_t run_length_;
+  size_t runs_at_once_;  // of a call
   PackedWeights weights_;
+  std::vector<float> no_bias_;
 };
 
 }  // namespace deltacnn

@@ -42,12 +42,13 @@ class SeparableConv : public ConvBase {
   }
 
   size_t ScratchBytes() const override {
-    return ConvBase::ScratchBytes() + static_cast<size_t>(kChunk * pitch_) * sizeof(float);
+    return ConvBase::ScratchBytes() + BetweenBytes() + (gemm_ ? gemm_->SumBytes(kChunk) : 0);
   }
 
   void Compute(const Work& work) const override {
     const Scratch scratch = Divide(work.scratch);
     float* between = reinterpret_cast<float*>(work.scratch + scratch.bytes);
+    float* sums = reinterpret_cast<float*>(work.scratch + scratch.bytes + BetweenBytes());
     kernels::Epilogue inner = inner_;
     inner.steps = inner_steps_.data();
     inner.step_count = inner_steps_.size();
@@ -60,7 +61,7 @@ class SeparableConv : public ConvBase {
     } else {
       ptrdiff_t step = 0;
       const size_t windows = Windows(work, scratch.pixels, step);
-      gemm_->Compute(scratch.pixels, windows, step, inner);
+      gemm_->Compute(scratch.pixels, windows, step, inner, sums);
     }
 
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
@@ -94,6 +95,8 @@ class SeparableConv : public ConvBase {
   }
 
  private:
+  size_t BetweenBytes() const { return static_cast<size_t>(kChunk * pitch_) * sizeof(float); }
+
   std::optional<Depthwise> depthwise_;  // or else
   std::optional<ConvGemm> gemm_;
   kernels::Epilogue inner_;  // without its steps

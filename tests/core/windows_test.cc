@@ -101,6 +101,66 @@ TEST(Windows, MaximaThatDoNotContainEachOtherStay) {
               (std::vector<int64_t>{3, 5}));
 }
 
+/// A 3x3 convolution of two channels whose outputs lie `dilation` pixels within its padding.
+Outcome Dilated(int64_t dilation, int64_t stride, int64_t size, const Tensor& weights,
+                const Tensor& image) {
+  GraphMaker net;
+  const ValueId x = net.Input("image", {1, 2, size, size});
+  net.Output(net.Add("Conv", {x, net.Constant(weights)},
+                     {{"dilations", IntList{dilation, dilation}},
+                      {"strides", IntList{stride, stride}},
+                      {"pads", IntList{dilation, dilation, dilation, dilation}}}));
+  return RunOn(net, image);
+}
+
+TEST(Windows, TapsInThePaddingDisappear) {
+  for (const int64_t size : {1, 4, 5}) {
+    for (const int64_t stride : {1, 2}) {
+      for (const int64_t dilation : {1, 3, 4, 5, 24}) {
+        std::mt19937 rng(7);
+        const Tensor weights = RandomTensor(rng, {3, 2, 3, 3});
+        const Tensor image = RandomTensor(rng, {1, 2, size, size});
+        const Outcome got = Dilated(dilation, stride, size, weights, image);
+        const int64_t out = (size - 1) / stride + 1;
+        ASSERT_EQ(got.output.size(), static_cast<size_t>(3 * out * out));
+        for (size_t i = 0; i < got.output.size(); ++i) {
+          const auto at = static_cast<int64_t>(i);
+          const int64_t o = at / (out * out), y = at / out % out * stride, x = at % out * stride;
+          double want = 0;
+          for (int64_t t = 0; t < 18; ++t) {
+            const int64_t c = t / 9, row = y + (t % 9 / 3 - 1) * dilation;
+            const int64_t col = x + (t % 3 - 1) * dilation;
+            if (row < 0 || row >= size || col < 0 || col >= size) continue;
+            want += double{weights.as<float>()[static_cast<size_t>(o * 18 + t)]} *
+                    image.as<float>()[static_cast<size_t>((c * size + row) * size + col)];
+          }
+          EXPECT_NEAR(got.output[i], want, 1e-5)
+              << size << " " << stride << " " << dilation << " " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(Windows, OnlyTapsInThePaddingDisappear) {
+  const auto taps = [](int64_t dilation, const IntList& pads) {
+    std::mt19937 rng(7);
+    GraphMaker net;
+    net.Output(net.Add(
+        "Conv", {net.Input("image", {1, 2, 5, 5}), net.Constant(RandomTensor(rng, {3, 2, 3, 3}))},
+        {{"dilations", IntList{dilation, dilation}}, {"pads", pads}}));
+    Graph graph = net.graph;
+    TrimTaps(graph);
+    const Shape& weights = graph.Constant(graph.nodes[0].inputs[1])->shape;
+    return IntList{weights[2], weights[3]};
+  };
+  EXPECT_EQ(taps(4, {4, 4, 4, 4}), (IntList{3, 3}));
+  EXPECT_EQ(taps(5, {5, 5, 5, 5}), (IntList{1, 1}));
+  EXPECT_EQ(taps(5, {5, 6, 5, 4}), (IntList{1, 2}));
+  EXPECT_EQ(taps(5, {5, 4, 5, 10}), (IntList{1, 2}));
+  EXPECT_EQ(taps(5, {5, 4, 5, 3}), (IntList{1, 3}));  // pads would be negative
+}
+
 /// A mean over 3x3 pixels, behind a Pad of one pixel all around.
 Outcome PaddedMean(Attributes attributes, float fill = 0) {
   GraphMaker net;

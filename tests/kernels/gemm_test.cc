@@ -233,6 +233,50 @@ TEST_P(GemmTest, PairsOfBfloat16HaveTheBitsOfTheFloatsTheyStandFor) {
   }
 }
 
+TEST_P(GemmTest, SumsGoOnFromThoseOfTheRunsBefore) {
+  const size_t panel = table().panel;
+  const std::vector<float> no_bias(panel, 0.0f);
+  for (const size_t columns : {panel, panel / 2, panel / 4}) {
+    if (columns == 0) continue;
+    for (const size_t count : {1, 5, 14, 31}) {
+      const Problem problem = MakeProblem(count, 5, Size(1, 200), true);
+      std::vector<float> sums(count * panel);
+      std::vector<float> finished(count * panel);
+      std::vector<float*> targets;
+      for (size_t i = 0; i < count; ++i) targets.push_back(&finished[i * panel]);
+      Epilogue epilogue;
+      epilogue.rectifier = Epilogue::Rectifier::kLeaky;
+      epilogue.slope = 0.5f;
+      epilogue.targets = targets.data();
+      epilogue.width = columns;
+      const auto run = [&](size_t begin, size_t end, const float* before, bool last) {
+        table().gemm({.pixels = problem.pixels.data(),
+                      .count = count,
+                      .run_offset = problem.run_offset.data() + begin,
+                      .runs = end - begin,
+                      .run_length = problem.run_length,
+                      .weights = &problem.weights[begin * problem.run_length * panel],
+                      .bias = last ? problem.bias.data() : no_bias.data(),
+                      .sums = before,
+                      .out = sums.data(),
+                      .out_pitch = panel,
+                      .columns = columns,
+                      .epilogue = last ? &epilogue : nullptr});
+      };
+      run(0, 2, nullptr, false);
+      run(2, 4, sums.data(), false);
+      run(4, 5, sums.data(), true);
+      for (size_t i = 0; i < count; ++i) {
+        for (size_t j = 0; j < columns; ++j) {
+          const double want = Expected(problem, i, j).value;
+          ASSERT_EQ(finished[i * panel + j], want < 0 ? want / 2 : want)
+              << count << " pixels, pixel " << i << ", channel " << j;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(GemmTest, WritesOnlyThePanelOfEachRow) {
   const size_t panel = table().panel;
   const size_t pitch = panel + 3;

@@ -111,5 +111,19 @@ TEST(Conv, LargeMapsOfManyChannelsHaveTheBitsOfDenseSteps) {
   }
 }
 
+TEST(Conv, SumsThatCachesDoNotHoldAreDivided) {
+  std::mt19937 rng(2);
+  for (const kernels::Table* table : kernels::Available()) {
+    // Rows of taps in equal parts, in parts that cannot be equal, and taps one by one.
+    for (const int64_t channels : {1400, 1399}) {
+      for (const int64_t dilation : {1, 2}) {
+        const Axis1D cols{5, 3, 1, dilation, dilation, dilation};
+        Check(rng, {1, channels, 4, 5}, 5, 1, {4, 3, 1, 1, 1, 0}, cols, table->name, 2);
+      }
+    }
+    Check(rng, {1, 6007, 3, 3}, 5, 1, {3, 2, 1, 1, 0, 0}, {3, 1, 1, 1, 0, 0}, table->name, 2);
+  }
+}
+
 }  // namespace
 }  // namespace deltacnn::testing
