@@ -145,7 +145,8 @@ class PackedProduct : public Kernel {
   AddedOperand added_;
 };
 
-/// B is computed by the network, or a stack of matrices: any change of it reaches every row.
+/// B is computed by the network, or a stack of matrices: any change of it reaches every row. Each
+/// call packs the panels of B that it needs.
 class StreamedProduct : public Kernel {
  public:
   StreamedProduct(const MakeContext& context, const Product& product)
@@ -153,10 +154,12 @@ class StreamedProduct : public Kernel {
         out_(context.out(0)),
         kernels_(context.kernels),
         a_map_(PixelsOf(context.in(0)), PixelsOf(out_)),
-        depth_(context.in(0).channels),
+        depth_(static_cast<size_t>(context.in(0).channels)),
         width_(static_cast<size_t>(out_.channels)),
-        k_stride_(b_.strides[product.k_axis]),
+        k_stride_(StrideOf(product.k_axis)),
+        n_stride_(product.n_axis == product.k_axis ? 1 : StrideOf(product.n_axis)),
         alpha_(product.alpha),
+        no_bias_(kernels_.panel, 0.0f),
         added_(product, out_, kernels_) {
     // Leading axes of B, if any, pair up with those of the result.
     const size_t stacked = b_.shape.size() > 2 ? b_.shape.size() - 2 : 0;
@@ -169,13 +172,19 @@ class StreamedProduct : public Kernel {
     for (int64_t m = 0; m < matrices; ++m) {
       int64_t rest = m;
       int64_t offset = b_.Offset(0, 0);
+      int64_t row = 0;  // of B's grid, where each matrix is one
+      int64_t rows = 1;
       for (size_t i = 0; i < stacked; ++i) {  // from the innermost axis
         const size_t axis = stacked - 1 - i;
         const int64_t dim = stack[stack.size() - 1 - i];
-        if (b_.shape[axis] != 1) offset += rest % dim * b_.strides[axis];
+        const int64_t at = b_.shape[axis] != 1 ? rest % dim : 0;
+        offset += at * b_.strides[axis];
+        row += at * rows;
+        rows *= b_.shape[axis];
         rest /= dim;
       }
-      matrix_offset_.push_back(offset);
+      const bool in_grid = stacked > 0 && b_.pixel_axes != 0;
+      matrix_offset_.push_back(in_grid ? b_.Offset(static_cast<int>(row), 0) : offset);
     }
   }
 
@@ -189,38 +198,120 @@ class StreamedProduct : public Kernel {
   }
 
   void Compute(const Work& work) const override {
-    auto* sum = reinterpret_cast<float*>(work.scratch);
-    const auto* b = reinterpret_cast<const float*>(work.buffers[b_.buffer]);
+    auto* rows = reinterpret_cast<Row*>(work.scratch);
+    size_t count = 0;
+    int64_t matrix = -1;  // of these rows
     for (const Span& span : work.spans) {
       for (int i = 0; i < span.count; ++i) {
         const int col = span.col + i;
-        const int64_t row = int64_t{span.row} * out_.grid.cols + col;
-        const float* a = a_map_.Pixel<float>(work, span.row, col);
-        const float* matrix = b + matrix_offset_[static_cast<size_t>(row / rows_per_matrix_)];
-        std::fill_n(sum, width_, 0.0f);
-        for (int64_t k = 0; k < depth_; ++k)
-          kernels_.accumulate(sum, matrix + k * k_stride_, alpha_ * a[k], width_);
-        added_.AddTo(sum, work, span.row, col, 0, width_);
-        if (kernels_.store_changed(work.Pixel<float>(out_, span.row, col), sum, width_))
-          work.changed[span.first + static_cast<size_t>(i)] = 1;
+        const int64_t next = (int64_t{span.row} * out_.grid.cols + col) / rows_per_matrix_;
+        if (next != matrix && count > 0) {
+          Multiply(work, rows, count, matrix);
+          count = 0;
+        }
+        matrix = next;
+        rows[count++] = {span.row, col, span.first + static_cast<size_t>(i)};
+      }
+    }
+    Multiply(work, rows, count, matrix);
+  }
+
+  size_t ScratchBytes() const override { return Divide(nullptr).bytes; }
+  int64_t MacsPerPixel() const override { return static_cast<int64_t>(depth_ * width_); }
+
+ private:
+  /// Of one of B's last two axes. If B has pixels, one of them is a pixel's channels.
+  int64_t StrideOf(size_t axis) const {
+    if (b_.pixel_axes == 0) return b_.strides[axis];
+    return HasAxis(b_.pixel_axes, axis) ? b_.col_stride : 1;
+  }
+
+  static constexpr size_t kPart = 512;  // rows of a panel that are packed at once
+
+  /// A listed row of the result.
+  struct Row {
+    int row, col;
+    size_t place;  // in the list
+  };
+
+  struct Scratch {
+    const float** pixels;
+    float* panel;
+    float* sums;
+    size_t bytes;
+  };
+
+  Scratch Divide(std::byte* scratch) const {
+    const auto chunk = static_cast<size_t>(ChunkPixels());
+    const size_t pixels = chunk * sizeof(Row);
+    const size_t panel = pixels + chunk * sizeof(const float*);
+    const size_t sums = panel + std::min(depth_, kPart) * kernels_.panel * sizeof(float);
+    return {reinterpret_cast<const float**>(scratch + pixels),
+            reinterpret_cast<float*>(scratch + panel), reinterpret_cast<float*>(scratch + sums),
+            sums + chunk * kernels_.panel * sizeof(float)};
+  }
+
+  /// The listed rows, all of which read the same matrix.
+  void Multiply(const Work& work, const Row* rows, size_t count, int64_t matrix) const {
+    const Scratch scratch = Divide(work.scratch);
+    const auto* b = reinterpret_cast<const float*>(work.buffers[b_.buffer]) +
+                    matrix_offset_[static_cast<size_t>(matrix)];
+    for (size_t i = 0; i < count; ++i)
+      scratch.pixels[i] = a_map_.Pixel<float>(work, rows[i].row, rows[i].col);
+    const size_t panel = kernels_.panel;
+    for (size_t first = 0; first < width_; first += panel) {
+      const size_t n = std::min(panel, width_ - first);
+      for (size_t k = 0; k == 0 || k < depth_; k += kPart) {
+        const size_t length = std::min(kPart, depth_ - k);
+        Pack(b + static_cast<int64_t>(k) * k_stride_ + static_cast<int64_t>(first) * n_stride_,
+             length, n, scratch.panel);
+        const auto offset = static_cast<ptrdiff_t>(k);
+        kernels_.gemm({.pixels = scratch.pixels,
+                       .count = count,
+                       .run_offset = &offset,
+                       .runs = 1,
+                       .run_length = length,
+                       .weights = scratch.panel,
+                       .bias = no_bias_.data(),
+                       .sums = k == 0 ? nullptr : scratch.sums,
+                       .out = scratch.sums,
+                       .out_pitch = panel,
+                       .columns = n});
+      }
+      for (size_t i = 0; i < count; ++i) {
+        const Row& row = rows[i];
+        float* sum = scratch.sums + i * panel;
+        added_.AddTo(sum, work, row.row, row.col, first, n);
+        if (kernels_.store_changed(work.Pixel<float>(out_, row.row, row.col) + first, sum, n))
+          work.changed[row.place] = 1;
       }
     }
   }
 
-  size_t ScratchBytes() const override { return width_ * sizeof(float); }
-  int64_t MacsPerPixel() const override { return depth_ * static_cast<int64_t>(width_); }
+  /// `length` rows of `n` elements of alpha * B as rows of a panel.
+  void Pack(const float* b, size_t length, size_t n, float* packed) const {
+    const size_t panel = kernels_.panel;
+    if (n_stride_ == 1) {
+      for (size_t k = 0; k < length; ++k)
+        std::copy_n(b + static_cast<int64_t>(k) * k_stride_, n, packed + k * panel);
+    } else {
+      kernels_.transpose(b, n_stride_, n, length, packed, static_cast<ptrdiff_t>(panel));
+    }
+    if (alpha_ != 1) kernels_.binary_scalar(kernels::Binary::kMul, packed, alpha_, length * panel);
+  }
 
- private:
   Placement b_;
   Placement out_;
   const kernels::Table& kernels_;
   BroadcastMap a_map_;
-  int64_t depth_;
+  size_t depth_;
   size_t width_;
   int64_t k_stride_;
+  int64_t n_stride_;  // 1, or else k_stride_ is
   float alpha_;
   int64_t rows_per_matrix_ = 1;
   std::vector<int64_t> matrix_offset_;
+  std::vector<float> no_bias_;
   AddedOperand added_;
 };
 
@@ -272,7 +363,7 @@ void LayoutGemm(LayoutContext& context) {
   const Node& node = context.node;
   context.output_axes[0] = Axis(0);
   context.input_axes[0] = Axis(node.Int("transA", 0) != 0 ? 1 : 0);
-  context.input_axes[1] = Axis(node.Int("transB", 0) != 0 ? 1 : 0);
+  context.input_axes[1] = Axis(0);
   const bool packed = context.graph.Constant(node.inputs[1]) != nullptr;
   if (packed) context.input_in_memory[1] = false;
   if (node.Input(2) == kNoValue) return;
@@ -327,7 +418,12 @@ void LayoutMatMul(LayoutContext& context) {
   const bool b_is_vector = context.shape(1).size() == 1;
   const size_t rank = context.output_shape(0).size();
   context.input_axes[0] = AllAxes(context.shape(0).size() - 1);
-  context.input_axes[1] = 0;
+  // B may lie by rows, by columns or as one block.
+  const size_t b_rank = context.shape(1).size();
+  AxisSet& b_axes = context.input_axes[1];
+  const AxisSet by_rows = AllAxes(b_rank - 1);
+  const bool by_columns = b_rank >= 2 && b_axes == (AllAxes(b_rank) & ~Axis(b_rank - 2));
+  if (b_axes != 0 && !by_columns) b_axes = by_rows;
   context.output_axes[0] = AllAxes(b_is_vector ? rank : rank - 1);
   if (context.graph.Constant(context.node.inputs[1]) != nullptr &&
       IsSingleMatrix(context.shape(1))) {

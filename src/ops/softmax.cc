@@ -1,5 +1,6 @@
 // Softmax and LogSoftmax, pixel by pixel: the normalised axes lie inside the pixel.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "ops/op.h"
@@ -86,8 +87,8 @@ class SoftmaxKernel : public Kernel {
     ForEachPixel(work, [&](int row, int col, size_t) {
       const float* x = work.Pixel<float>(in_, row, col);
       float* y = shifted + n * pixels++;
-      const float largest = *std::max_element(x, x + n);
-      for (size_t c = 0; c < n; ++c) y[c] = x[c] - largest;
+      std::copy_n(x, n, y);
+      kernels_.binary_scalar(kernels::Binary::kSub, y, LargestOf(x, n), n);
     });
     // One call for all pixels, because vectors of a few elements are common.
     float* exps = shifted;
@@ -98,11 +99,23 @@ class SoftmaxKernel : public Kernel {
     ForEachPixel(work, [&](int row, int col, size_t listed) {
       const double sum = SumOf(exps + (y - shifted), n, [](float e) { return double{e}; });
       const auto by = static_cast<float>(logarithm_ ? std::log(sum) : sum);
-      for (size_t c = 0; c < n; ++c) y[c] = logarithm_ ? y[c] - by : y[c] / by;
-      if (StoreChanged(work.Pixel<float>(out_, row, col), y, n * sizeof(float)))
-        work.changed[listed] = 1;
+      kernels_.binary_scalar(logarithm_ ? kernels::Binary::kSub : kernels::Binary::kDiv, y, by, n);
+      if (kernels_.store_changed(work.Pixel<float>(out_, row, col), y, n)) work.changed[listed] = 1;
       y += n;
     });
+  }
+
+  /// More than kFewChannels floats. A NaN may go unnoticed: their sum has it.
+  static float LargestOf(const float* x, size_t n) {
+    std::array<float, kFewChannels> largest;
+    std::copy_n(x, kFewChannels, largest.begin());
+    const auto take = [&](const float* from) {
+      for (size_t i = 0; i < kFewChannels; ++i)
+        largest[i] = largest[i] < from[i] ? from[i] : largest[i];
+    };
+    for (size_t c = kFewChannels; c + kFewChannels <= n; c += kFewChannels) take(x + c);
+    take(x + n - kFewChannels);
+    return *std::ranges::max_element(largest);
   }
 
   size_t channels() const { return static_cast<size_t>(in_.channels); }
