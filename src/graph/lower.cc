@@ -332,6 +332,7 @@ void Lower(Graph& graph) {
   FoldPatches(graph);
   LowerSplits(graph);
   LowerGathers(graph);
+  JoinSlices(graph);
   LowerRepeats(graph);
   LowerGlobalReductions(graph);
   LowerInstanceNormalization(graph);

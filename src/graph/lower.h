@@ -29,10 +29,12 @@ void LowerRepeats(Graph& graph);
 /// Reductions over whole pictures become a reduction of every row and one of the rows, so that a
 /// changed pixel recomputes its row only.
 void LowerGlobalReductions(Graph& graph);
-/// Split becomes one slice per output (this and the next two: lower_moves.cc).
+/// Split becomes one slice per output (this and the next three: lower_moves.cc).
 void LowerSplits(Graph& graph);
 /// Gather of adjacent positions becomes a slice.
 void LowerGathers(Graph& graph);
+/// Slices that a concatenation lays side by side again are one, or the value itself.
+void JoinSlices(Graph& graph);
 /// Functions of one number go before reshapes and transposes, if a node there can take them into
 /// its chain.
 void HoistChains(Graph& graph);

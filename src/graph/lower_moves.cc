@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "graph/lower.h"
+#include "ops/concat.h"
+#include "ops/move.h"
 
 namespace deltacnn {
 namespace {
@@ -20,6 +22,35 @@ std::optional<int64_t> FirstOfRange(const Graph& graph, const Node& gather, int6
   for (size_t i = 1; i < static_cast<size_t>(indices->elements()); ++i)
     if (at(i) != at(0) + static_cast<int64_t>(i)) return std::nullopt;
   return at(0);
+}
+
+/// Positions [begin, end) of a value along an axis.
+struct Stretch {
+  ValueId of;
+  int64_t begin, end;
+};
+
+/// What `slice` takes of its input, if that is a stretch along `axis` and all along the others.
+std::optional<Stretch> StretchOf(const Graph& graph, const Node& slice, size_t axis) {
+  const bool fixed = slice.op == "Slice" &&
+                     std::all_of(slice.inputs.begin() + 1, slice.inputs.end(), [&](ValueId id) {
+                       return id == kNoValue || graph.Constant(id) != nullptr;
+                     });
+  if (!fixed) return std::nullopt;
+  const Shape& in = *At(graph, slice.inputs[0]).shape;
+  const Shape& out = *At(graph, slice.outputs[0]).shape;
+  Shape rest = in;
+  rest[axis] = out[axis];
+  if (rest != out || ElementCount(out) == 0) return std::nullopt;
+  const IndexMap map = MakeIndexMap(graph, slice);
+  Stretch stretch{slice.inputs[0], -1, -1};
+  for (size_t a = 0; a < in.size(); ++a) {
+    const std::vector<int64_t>& delta = map.delta[a];
+    const int64_t step = delta.size() > map.input_rank ? delta[map.input_rank + a] - delta[a] : 1;
+    if (out[a] > 1 && step != 1) return std::nullopt;
+    if (a == axis) stretch = {slice.inputs[0], delta[a], delta[a] + out[a]};
+  }
+  return stretch;
 }
 
 /// A move that keeps every element and makes no new one.
@@ -104,6 +135,44 @@ void LowerGathers(Graph& graph) {
     nodes.push_back(std::move(reshape));
   }
   graph.nodes = std::move(nodes);
+}
+
+void JoinSlices(Graph& graph) {
+  const std::vector<int> producer = Producers(graph);
+  std::vector<Node> nodes;
+  for (const Node& node : graph.nodes) {
+    Node copy = node;
+    if (node.op == "Concat") {
+      const size_t axis = ConcatAxis(node, At(graph, node.outputs[0]).shape->size());
+      std::vector<ValueId> joined;
+      std::optional<Stretch> open;  // what the last of them is, if it is a stretch
+      for (const ValueId id : node.inputs) {
+        const int before = producer[static_cast<size_t>(id)];
+        const auto next = before < 0
+                              ? std::nullopt
+                              : StretchOf(graph, graph.nodes[static_cast<size_t>(before)], axis);
+        if (!next || !open || next->of != open->of || next->begin != open->end) {
+          joined.push_back(id);
+          open = next;
+          continue;
+        }
+        open->end = next->end;
+        Shape shape = *At(graph, open->of).shape;
+        if (open->begin == 0 && open->end == shape[axis]) {
+          joined.back() = open->of;
+          continue;
+        }
+        shape[axis] = open->end - open->begin;
+        joined.back() = AddLike(graph, open->of, ".joined", std::move(shape));
+        nodes.push_back(MakeSlice(At(graph, joined.back()).name, open->of, joined.back(),
+                                  static_cast<int64_t>(axis), open->begin, open->end));
+      }
+      copy.inputs = std::move(joined);
+    }
+    nodes.push_back(std::move(copy));
+  }
+  graph.nodes = std::move(nodes);
+  RemoveDeadNodes(graph);
 }
 
 void HoistChains(Graph& graph) {

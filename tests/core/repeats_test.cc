@@ -88,6 +88,48 @@ TEST(Repeats, OtherRepetitionsStayWhatTheyAre) {
   }
 }
 
+ValueId Channels(GraphMaker& net, ValueId x, int64_t begin, int64_t end) {
+  return net.Add("Slice", {x, Ints(net, {begin}), Ints(net, {end}), Ints(net, {1})});
+}
+
+TEST(Repeats, SlicesThatAreLaidSideBySideAgainAreJoined) {
+  // Some channels of the image, in the order of a concatenation, and whether slices remain.
+  struct Row {
+    std::vector<std::array<int64_t, 2>> slices;
+    bool whole;
+  };
+  const Row rows[] = {{{{0, 1}, {1, 3}}, true},  {{{0, 1}, {1, 2}, {2, 3}}, true},
+                      {{{1, 2}, {2, 3}}, false}, {{{1, 3}, {0, 1}}, false},
+                      {{{0, 2}, {1, 3}}, false}, {{{0, 1}, {1, 2}, {0, 1}}, false},
+                      {{{0, 3}, {0, 3}}, false}};
+  const Tensor image = Image();
+  for (const Row& row : rows) {
+    GraphMaker net;
+    const ValueId x = net.Add("Relu", {Input(net)});
+    std::vector<ValueId> parts;
+    std::vector<float> want;
+    for (const auto& [begin, end] : row.slices) {
+      parts.push_back(Channels(net, x, begin, end));
+      for (int64_t i = begin * kRows * kCols; i < end * kRows * kCols; ++i)
+        want.push_back(std::max(image.as<float>()[static_cast<size_t>(i)], 0.0f));
+    }
+    parts.push_back(net.Add("Sigmoid", {parts[0]}));
+    net.Output(net.Add("Concat", parts, {{"axis", int64_t{1}}}));
+    const Outcome got = RunOn(net, image);
+    ASSERT_GT(got.output.size(), want.size());
+    EXPECT_TRUE(std::equal(want.begin(), want.end(), got.output.begin()));
+
+    GraphMaker only;  // without further readers
+    const ValueId y = only.Add("Relu", {Input(only)});
+    parts.clear();
+    for (const auto& [begin, end] : row.slices) parts.push_back(Channels(only, y, begin, end));
+    only.Output(only.Add("Concat", parts, {{"axis", int64_t{1}}}));
+    const Outcome alone = RunOn(only, image);
+    EXPECT_EQ(alone.output, want);
+    EXPECT_EQ(!alone.Has("Slice") && !alone.Has("Relayout"), row.whole);
+  }
+}
+
 TEST(Repeats, NeutralArithmeticDisappears) {
   GraphMaker net;
   const ValueId x = Input(net);
