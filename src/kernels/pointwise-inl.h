@@ -328,18 +328,24 @@ HWY_INLINE void StoreRow(float* dst, const float* src, size_t n) {
   }
 }
 
+/// `kCount` floats of each pixel.
+template <size_t kCount>
+HWY_INLINE void StoreFew(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
+                         size_t count, uint8_t* changed) {
+  for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
+    if (std::memcmp(dst, src, kCount * sizeof(float)) == 0) continue;
+    std::memcpy(dst, src, kCount * sizeof(float));
+    if (changed != nullptr) changed[i] |= 1;
+  }
+}
+
 void StorePixels(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
                  size_t count, size_t n, uint8_t* changed) {
   const bool packed = dst_pitch == src_pitch && dst_pitch == static_cast<ptrdiff_t>(n);
   if (packed && changed == nullptr) return StoreRow(dst, src, count * n);
-  if (n == 1) {
-    for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
-      if (std::memcmp(dst, src, sizeof(float)) == 0) continue;
-      std::memcpy(dst, src, sizeof(float));
-      if (changed != nullptr) changed[i] |= 1;
-    }
-    return;
-  }
+  if (n == 1) return StoreFew<1>(dst, dst_pitch, src, src_pitch, count, changed);
+  if (n == 2) return StoreFew<2>(dst, dst_pitch, src, src_pitch, count, changed);
+  if (n == 4) return StoreFew<4>(dst, dst_pitch, src, src_pitch, count, changed);
   for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
     if (changed == nullptr) {
       StoreRow(dst, src, n);

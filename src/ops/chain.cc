@@ -1,6 +1,7 @@
 #include "ops/chain.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -9,6 +10,14 @@
 namespace deltacnn {
 
 using Kind = ChainStep::Kind;
+
+namespace {
+
+// Operands of so few channels are laid side by side before they are applied, some at a time.
+constexpr size_t kNarrow = 16;
+constexpr size_t kPacked = 512;
+
+}  // namespace
 
 Chain::Chain(const MakeContext& context, size_t first_operand)
     : kernels_(context.kernels), out_(context.out(0)), steps_(context.node.chain) {
@@ -164,6 +173,19 @@ void Chain::ApplyOperand(const Work& work, const ChainStep& step, std::span<cons
     if (operand.single() && first == last) {  // one number for all of them
       kernels_.binary_scalar(step.binary, x, *first, static_cast<size_t>(span.count) * pitch);
       x += static_cast<size_t>(span.count) * pitch;
+      continue;
+    }
+    if (operand.full() && pitch == width && width <= kNarrow) {
+      const ptrdiff_t pixel_step = span.count > 1 ? (last - first) / (span.count - 1) : 0;
+      std::array<float, kPacked> packed;
+      const size_t at_once = kPacked / width;
+      for (size_t k = 0; k < static_cast<size_t>(span.count); k += at_once) {
+        const size_t count = std::min(at_once, static_cast<size_t>(span.count) - k);
+        PackPixels(first + static_cast<ptrdiff_t>(k) * pixel_step + channel, pixel_step, count,
+                   width, packed.data());
+        kernels_.binary(step.binary, x, packed.data(), count * width);
+        x += count * width;
+      }
       continue;
     }
     for (int k = 0; k < span.count; ++k, x += pitch) {

@@ -5,6 +5,7 @@
 #include "ops/broadcast.h"
 #include "ops/chain.h"
 #include "ops/op.h"
+#include "ops/store.h"
 
 namespace deltacnn {
 namespace {
@@ -55,9 +56,7 @@ class PointwiseKernel : public Kernel {
     if (in_.col_stride == static_cast<int64_t>(width)) {
       std::memcpy(x, source, count * width * sizeof(float));
     } else {
-      for (size_t k = 0; k < count; ++k)
-        std::memcpy(x + k * width, source + static_cast<int64_t>(k) * in_.col_stride,
-                    width * sizeof(float));
+      PackPixels(source, in_.col_stride, count, width, x);
     }
     chain_.Finish(work, {&span, 1}, channel, width, width, x, saved);
   }

@@ -21,6 +21,27 @@ inline bool StoreChanged(void* to, const void* from, size_t size) {
   return true;
 }
 
+/// Lays `width` floats of each of `count` pixels, `step` apart, side by side.
+inline void PackPixels(const float* from, ptrdiff_t step, size_t count, size_t width, float* to) {
+  const auto copy = [&](size_t floats) {
+    for (size_t k = 0; k < count; ++k, from += step, to += floats)
+      std::memcpy(to, from, floats * sizeof(float));
+  };
+  // Of known size, copies of a few floats are no calls.
+  switch (width) {
+    case 1:
+      return copy(1);
+    case 2:
+      return copy(2);
+    case 3:
+      return copy(3);
+    case 4:
+      return copy(4);
+    default:
+      return copy(width);
+  }
+}
+
 /// Stores channels [channel, channel + width) of the pixels of a span, `pitch` floats apart in `x`,
 /// and flags those that changed. Work::limits apply: a change too small to propagate leaves the old
 /// value in place, so that small changes add up.
