@@ -62,7 +62,7 @@ struct Node {
   // Set by the passes: pointwise work that was fused behind this node, and its further operands.
   std::vector<ChainStep> chain;
   std::vector<ValueId> chain_inputs;
-  std::vector<ChainStep> inner_chain;  // of a SeparableConv: between its two convolutions
+  std::vector<ChainStep> inner_chain;  // of a SeparableConv or PooledConv: between its parts
 
   int64_t Int(const std::string& key, int64_t fallback) const;
   float Float(const std::string& key, float fallback) const;

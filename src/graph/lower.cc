@@ -341,6 +341,7 @@ void Lower(Graph& graph) {
   FuseChains(graph);
   LowerShuffles(graph);
   FuseSeparable(graph);
+  FusePooled(graph);
   RemoveDeadNodes(graph);
 }
 

@@ -50,6 +50,8 @@ void LowerShuffles(Graph& graph);
 /// A depthwise or narrow convolution that only a 1x1 convolution reads becomes one node with it
 /// (fuse_separable.cc).
 void FuseSeparable(Graph& graph);
+/// The same with a maximum pool.
+void FusePooled(Graph& graph);
 /// Removes nodes whose outputs nothing reads or that folding has turned into constants.
 void RemoveDeadNodes(Graph& graph);
 

@@ -380,6 +380,27 @@ class RandomNetwork : private RandomBuilder {
     Apply("Conv", y, {Weights({outputs, channels, 1, 1}, 0.6f), Weights({outputs}, 0.5f)});
   }
 
+  /// A depthwise or narrow convolution, an activation and a pool whose windows do not overlap.
+  void AddPooled() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const int64_t channels = shape(x)[1];
+    const bool depthwise = Chance(60);
+    const int64_t outputs = depthwise ? channels : Between(5, 40);
+    ValueId y = Apply("Conv", x, {Weights({outputs, depthwise ? 1 : channels, 3, 3}, 0.6f)},
+                      {{"group", depthwise ? channels : 1},
+                       {"pads", IntList(4, Between(0, 1))},
+                       {"strides", IntList(2, Between(1, 2))}});
+    if (y != kNoValue && Chance(60)) y = Apply(Name({"Relu", "LeakyRelu", "HardSwish", "Elu"}), y);
+    if (y == kNoValue) return;
+    const IntList window = {Between(2, 3), Between(2, 3)};
+    Apply("MaxPool", y, {},
+          {{"kernel_shape", window},
+           {"strides", window},
+           {"pads", IntList{Between(0, 1), Between(0, 1), Between(0, 1), Between(0, 1)}},
+           {"ceil_mode", Between(0, 1)}});
+  }
+
   /// Units that pass on some channels, compute others and shuffle them, as ShuffleNet's do.
   void AddShuffledUnits() {
     const ValueId x = Any(4);
@@ -614,7 +635,7 @@ class RandomNetwork : private RandomBuilder {
         {4, &RandomNetwork::AddNormalisation}, {4, &RandomNetwork::AddLinear},
         {4, &RandomNetwork::AddBlocks},        {3, &RandomNetwork::AddRepeat},
         {4, &RandomNetwork::AddTyped},         {2, &RandomNetwork::AddIdentity},
-        {2, &RandomNetwork::AddPyramid}};
+        {2, &RandomNetwork::AddPyramid},       {4, &RandomNetwork::AddPooled}};
     int total = 0;
     for (const Row& row : kRows) total += row.weight;
     auto at = static_cast<int>(Pick(static_cast<size_t>(total)));
