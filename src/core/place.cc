@@ -193,10 +193,11 @@ class Placer {
     state_.mask_grids.push_back(At(id).grid);
   }
 
+  /// Those of axes of a single pixel mean nothing.
   static std::vector<int64_t> PixelStrides(const Placement& p) {
     std::vector<int64_t> strides;
     for (size_t a = 0; a < p.shape.size(); ++a)
-      if (HasAxis(p.pixel_axes, a)) strides.push_back(p.strides[a]);
+      if (HasAxis(p.pixel_axes, a)) strides.push_back(p.shape[a] == 1 ? 0 : p.strides[a]);
     return strides;
   }
 

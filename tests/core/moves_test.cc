@@ -84,6 +84,27 @@ TEST(Moves, ASlicedHeadNeedsNoRelayout) {
     ASSERT_EQ(got.output[i], 2 * want.output[i / 2 * kValues + 1 + i % 2]) << i;
 }
 
+TEST(Moves, AnImageWithItsChannelsLastIsReadWhereItLies) {
+  std::mt19937 rng(9);
+  GraphMaker net;
+  const ValueId image = net.Input("image", {1, 12, 14, 3});
+  const ValueId turned = net.Add("Transpose", {image}, {{"perm", IntList{0, 3, 1, 2}}});
+  net.Output(net.Conv(rng, turned, 8, 3, 2, 1));
+  const Tensor pixels = RandomTensor(rng, {1, 12, 14, 3});
+  const Outcome got = RunOn(net, pixels);
+  EXPECT_FALSE(got.Has("Transpose") || got.Has("Relayout"));
+
+  GraphMaker first;  // channels first
+  std::mt19937 weights(9);
+  const ValueId x = first.Input("image", {1, 3, 12, 14});
+  first.Output(first.Conv(weights, x, 8, 3, 2, 1));
+  Tensor planes(DType::kFloat32, {1, 3, 12, 14});
+  for (size_t i = 0; i < 12 * 14; ++i)
+    for (size_t c = 0; c < 3; ++c)
+      planes.as<float>()[c * 12 * 14 + i] = pixels.as<float>()[i * 3 + c];
+  EXPECT_EQ(got.output, RunOn(first, planes).output);
+}
+
 TEST(Moves, AGatherOfAdjacentPositionsIsASlice) {
   const Tensor image = Image();
   const auto x = image.as<float>();
