@@ -123,7 +123,7 @@ template <class C, class Rows, size_t kRows, class Inputs>
 HWY_INLINE void AddProducts(const Inputs& in, size_t begin, size_t end, Rows& weights,
                             hn::Vec<typename C::Tag> (&sum)[kRows][C::kCount]) {
   const typename C::Tag d;
-  HWY_UNROLL(4)
+  HWY_UNROLL(3)
   for (size_t k = begin; k < end; ++k) {
     hn::Vec<typename C::Tag> weight[C::kCount];
     weights.Next(weight);

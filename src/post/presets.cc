@@ -159,8 +159,10 @@ class Suggestion {
     if (count >= 6 && Fits("nanodet")) return "nanodet";
     if (count == 2 && Fits("ultraface")) return "ultraface";
     for (const TensorFacts& output : facts_.outputs) {
-      if (output.shape.size() == 3 && output.shape[0] == 1 && (count == 1 || HasPrototypes())) {
-        std::string yolo = FromRows(output.shape);
+      const Shape& s = output.shape;
+      const bool rows = s.size() == 3 && s[0] == 1 && !SameSize(s[1], s[2], 1);
+      if (rows && (count == 1 || HasPrototypes())) {
+        std::string yolo = FromRows(s);
         if (!yolo.empty()) return yolo;
       }
     }
@@ -186,8 +188,8 @@ class Suggestion {
 
   /// Whether `rows` is the number of cells of a usual set of strides, times `boxes`.
   bool AreCells(int64_t rows, int boxes) const {
-    for (const std::vector<int>& strides :
-         {std::vector{8, 16, 32}, std::vector{8, 16, 32, 64}, std::vector{4, 8, 16, 32}}) {
+    for (const std::vector<int>& strides : {std::vector{8, 16, 32}, std::vector{8, 16, 32, 64},
+                                            std::vector{4, 8, 16, 32}, std::vector{16, 32}}) {
       if (CountCells(MakeGrid(*input_, strides)) * boxes == rows) return true;
     }
     return false;

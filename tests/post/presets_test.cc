@@ -53,6 +53,7 @@ INSTANTIATE_TEST_SUITE_P(
         KnownModel{"yolov8", {1, 3, 640, 640}, {{"output0", {1, 84, 8400}}}, 80},
         KnownModel{"yolov8", {1, 3, 640, 640}, {{"output0", {1, 8400, 84}}}, 80},
         KnownModel{"yolov8", {1, 3, 640, 640}, {{"output0", {1, 6, 8400}}}, 0},
+        KnownModel{"yolov8", {1, 3, 640, 640}, {{"output0", {1, 84, 2000}}}, 80},  // YOLOv3-tiny
         KnownModel{"yolov8",
                    {1, 3, 640, 640},
                    {{"output0", {1, 116, 8400}}, {"output1", {1, 32, 160, 160}}},
