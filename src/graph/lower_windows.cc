@@ -19,7 +19,7 @@ std::optional<std::vector<int64_t>> ZerosAround(const Graph& graph, const Node& 
       pad.Float("value", 0.0f) != 0.0f || pad.Input(3) != kNoValue)
     return std::nullopt;
   if (const ValueId fill = pad.Input(2); fill != kNoValue) {
-    const TensorPtr value = graph.Constant(fill);
+    const TensorPtr& value = graph.Constant(fill);
     if (value == nullptr || value->dtype != DType::kFloat32 || value->as<float>()[0] != 0.0f)
       return std::nullopt;
   }

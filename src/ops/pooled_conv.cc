@@ -23,7 +23,7 @@ namespace deltacnn {
 namespace {
 
 constexpr int kSide = 16;  // of a tile, in pooled pixels
-constexpr int kTiles = 1;  // of a call
+constexpr int kTiles = 4;  // of a call: their inputs are asked for together
 
 std::array<int, 2> Pair(const Node& node, const char* name) {
   const std::vector<int64_t> values = node.Ints(name);
@@ -99,7 +99,7 @@ class PooledConv : public Kernel {
   };
 
   Scratch Divide(std::byte* scratch) const {
-    const auto count = static_cast<size_t>(region_[0] * region_[1]);
+    const auto count = RegionPixels();
     size_t used = 0;
     const auto take = [&](size_t bytes) {
       std::byte* taken = scratch == nullptr ? nullptr : scratch + used;
@@ -116,6 +116,10 @@ class PooledConv : public Kernel {
     divided.sums = floats(gemm_ ? gemm_->SumBytes(count) / sizeof(float) : 0);
     divided.bytes = used;
     return divided;
+  }
+
+  size_t RegionPixels() const {
+    return static_cast<size_t>(region_[0]) * static_cast<size_t>(region_[1]);
   }
 
   /// What a pooled row or column reads of the input.
@@ -200,7 +204,7 @@ class PooledConv : public Kernel {
     epilogue.steps = inner_steps_.data();
     epilogue.step_count = inner_steps_.size();
     epilogue.targets = scratch.targets;
-    if (count == static_cast<size_t>(region_[0] * region_[1])) epilogue.target_step = pitch_;
+    if (count == RegionPixels()) epilogue.target_step = pitch_;
     if (depthwise_) return depthwise_->Compute({scratch.runs, runs}, epilogue);
     const float** pixel = scratch.pixels;
     for (size_t i = 0; i < runs; ++i) {

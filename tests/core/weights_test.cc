@@ -3,6 +3,7 @@
 #include <cmath>
 #include <random>
 
+#include "core/weight_memory.h"
 #include "graph_maker.h"
 
 namespace deltacnn::testing {
@@ -76,6 +77,22 @@ TEST(Weights, IncrementsOfARoundedPlanHaveTheBitsOfItsDenseSteps) {
     for (Stream* stream : {&*incremental, &*dense})
       ASSERT_TRUE(stream->SetInput(0, image).ok() && stream->Step().ok());
     ASSERT_EQ(OutputOf(*incremental), OutputOf(*dense)) << step;
+  }
+}
+
+TEST(WeightMemory, GivesZerosThatStayWhereTheyAre) {
+  WeightMemory memory(0);  // blocks are as large as what does not fit the last one
+  std::vector<std::span<float>> taken;
+  for (const size_t count : {1, 3, 1000, 16, 0, 5'000'000, 7, 2000}) {
+    taken.push_back(memory.Take<float>(count));
+    ASSERT_EQ(taken.back().size(), count);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(taken.back().data()) % 64, 0u);
+    EXPECT_TRUE(std::ranges::all_of(taken.back(), [](float f) { return f == 0; }));
+    std::ranges::fill(taken.back(), static_cast<float>(taken.size()));
+  }
+  for (size_t i = 0; i < taken.size(); ++i) {
+    const auto mine = static_cast<float>(i + 1);
+    EXPECT_TRUE(std::ranges::all_of(taken[i], [&](float f) { return f == mine; })) << i;
   }
 }
 
