@@ -193,11 +193,18 @@ class Placer {
     state_.mask_grids.push_back(At(id).grid);
   }
 
-  /// Those of axes of a single pixel mean nothing.
+  /// From the outermost axis on. Zeros lie along the last two; of the others, the strides of axes
+  /// of a single pixel mean nothing.
   static std::vector<int64_t> PixelStrides(const Placement& p) {
     std::vector<int64_t> strides;
-    for (size_t a = 0; a < p.shape.size(); ++a)
-      if (HasAxis(p.pixel_axes, a)) strides.push_back(p.shape[a] == 1 ? 0 : p.strides[a]);
+    std::vector<int64_t> sizes;
+    for (size_t a = 0; a < p.shape.size(); ++a) {
+      if (!HasAxis(p.pixel_axes, a)) continue;
+      strides.push_back(p.strides[a]);
+      sizes.push_back(p.shape[a]);
+    }
+    for (size_t i = 0; i + 2 < strides.size(); ++i)
+      if (sizes[i] == 1) strides[i] = 0;
     return strides;
   }
 
