@@ -124,7 +124,7 @@ struct GemmArgs {
   size_t runs;
   size_t run_length;
   PanelWeights weights;
-  const float* bias;     // [panel]
+  const float* bias;  // [panel]
   // Unless null: count rows of `panel` floats, the sums of runs before these.
   const float* sums = nullptr;
   float* out = nullptr;  // count rows of `panel` floats, unless there is an epilogue
