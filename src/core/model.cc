@@ -55,8 +55,7 @@ Result<std::shared_ptr<const Plan>> Plan::Compile(const Model& model, const Plan
     return std::shared_ptr<const Plan>(std::make_shared<Plan>(std::move(*state)));
   } catch (const std::bad_alloc&) {
     return Error{ErrorCode::kLimit,
-                 "no memory for the weights of the model and what is made of "
-                 "them"};
+                 "no memory for the weights of the model (bfloat16 weights need about half)"};
   }
 }
 

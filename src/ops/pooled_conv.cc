@@ -1,9 +1,9 @@
-// A convolution, depthwise or of few outputs, and the maximum pool behind it, in one pass over
-// tiles of pooled pixels: what lies between them stays in the first- or second-level cache. A
-// pixel's bits are those of the two one after the other.
+// A convolution, depthwise or of few outputs, and the maximum pool behind it, whose windows do not
+// overlap, in one pass over tiles of pooled pixels: what lies between them stays in the first- or
+// second-level cache. A pixel's bits are those of the two one after the other.
 //
-// Inputs: x, weights and bias of the convolution. The attributes are the convolution's and, by
-// `pool_`, the pool's window: kernel, strides, pads before, and how many there are (sizes).
+// Inputs: x, weights and bias of the convolution. The attributes are the convolution's and the
+// pool's: pool_window (its size), pool_pads (before the first one), pool_outputs (how many).
 #include "ops/pooled_conv.h"
 
 #include <algorithm>
@@ -11,11 +11,8 @@
 #include <bit>
 #include <limits>
 #include <memory>
-#include <optional>
 
-#include "ops/chain.h"
-#include "ops/conv_gemm.h"
-#include "ops/depthwise.h"
+#include "ops/inner_conv.h"
 #include "ops/prefetch.h"
 #include "ops/store.h"
 
@@ -38,13 +35,8 @@ class PooledConv : public Kernel {
         kernels_(context.kernels),
         window_(window),
         pool_(Pair(context.node, "pool_window")),
-        pad_(Pair(context.node, "pool_pads")) {
-    window.groups > 1 ? void(depthwise_.emplace(context, window, 1))
-                      : void(gemm_.emplace(context, window, 0));
-    for (const ChainStep& step : context.node.inner_chain) {
-      if (inner_steps_.empty() && TakeRectifier(step, inner_)) continue;
-      inner_steps_.push_back(MakeEpilogueStep(step));
-    }
+        pad_(Pair(context.node, "pool_pads")),
+        inner_(context, window) {
     const auto convolved = window.Outputs(in_.shape);
     for (size_t a = 0; a < 2; ++a) {
       size_[a] = static_cast<int>(convolved[a]);
@@ -77,12 +69,8 @@ class PooledConv : public Kernel {
     }
   }
 
-  int64_t MacsPerPixel() const override {
-    return (depthwise_ ? depthwise_->MacsPerPixel() : gemm_->MacsPerPixel()) * pool_[0] * pool_[1];
-  }
-  size_t WeightBytes() const override {
-    return depthwise_ ? depthwise_->WeightBytes() : gemm_->WeightBytes();
-  }
+  int64_t MacsPerPixel() const override { return inner_.MacsPerPixel() * pool_[0] * pool_[1]; }
+  size_t WeightBytes() const override { return inner_.WeightBytes(); }
 
  private:
   static constexpr int kLargestRegion = kSide * kMostPool;
@@ -113,7 +101,7 @@ class PooledConv : public Kernel {
     divided.runs = reinterpret_cast<kernels::PixelRun*>(take(count * sizeof(kernels::PixelRun)));
     divided.between = floats(count * static_cast<size_t>(pitch_));
     divided.pooled = floats(static_cast<size_t>(kSide * out_.channels));
-    divided.sums = floats(gemm_ ? gemm_->SumBytes(count) / sizeof(float) : 0);
+    divided.sums = floats(inner_.SumBytes(count) / sizeof(float));
     divided.bytes = used;
     return divided;
   }
@@ -200,18 +188,16 @@ class PooledConv : public Kernel {
         for (int c = begin; c < end; ++c) scratch.targets[count++] = between + c * pitch_;
       });
     }
-    kernels::Epilogue epilogue = inner_;
-    epilogue.steps = inner_steps_.data();
-    epilogue.step_count = inner_steps_.size();
+    kernels::Epilogue epilogue = inner_.Functions();
     epilogue.targets = scratch.targets;
     if (count == RegionPixels()) epilogue.target_step = pitch_;
-    if (depthwise_) return depthwise_->Compute({scratch.runs, runs}, epilogue);
+    if (inner_.is_depthwise()) return inner_.Compute({scratch.runs, runs}, epilogue);
     const float** pixel = scratch.pixels;
     for (size_t i = 0; i < runs; ++i) {
       const auto length = static_cast<ptrdiff_t>(scratch.runs[i].count);
       for (ptrdiff_t k = 0; k < length; ++k) *pixel++ = scratch.runs[i].first + k * col_step;
     }
-    gemm_->Compute(scratch.pixels, count, 0, epilogue, scratch.sums);
+    inner_.Compute(scratch.pixels, count, 0, epilogue, scratch.sums);
   }
 
   Placement in_, out_;
@@ -220,11 +206,8 @@ class PooledConv : public Kernel {
   std::array<int, 2> pool_, pad_;  // of the pool's windows: rows, columns
   std::array<int, 2> size_{};      // of the convolution's output
   std::array<int, 2> region_{};    // of it, what a tile reads
+  InnerConv inner_;
   std::array<WindowMap, 2> map_;
-  std::optional<Depthwise> depthwise_;  // or else
-  std::optional<ConvGemm> gemm_;
-  kernels::Epilogue inner_;  // without its steps
-  std::vector<kernels::EpilogueStep> inner_steps_;
   ptrdiff_t pitch_ = 0;  // of the pixels between the two, in floats
 };
 

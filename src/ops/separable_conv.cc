@@ -6,11 +6,9 @@
 // attributes are the first one's.
 #include <algorithm>
 #include <memory>
-#include <optional>
 
 #include "ops/conv_base.h"
-#include "ops/conv_gemm.h"
-#include "ops/depthwise.h"
+#include "ops/inner_conv.h"
 #include "ops/packed_weights.h"
 #include "ops/prefetch.h"
 
@@ -22,46 +20,37 @@ constexpr int kChunk = 56;  // as in conv.cc
 class SeparableConv : public ConvBase {
  public:
   SeparableConv(const MakeContext& context, const ConvWindow& window)
-      : ConvBase(context, window, kChunk) {
-    const bool depthwise = window.groups > 1;
-    depthwise ? void(depthwise_.emplace(context, window, 1))
-              : void(gemm_.emplace(context, window, 0));
+      : ConvBase(context, window, kChunk), inner_(context, window) {
     const std::span<const float> weights = context.in(3).constant->as<float>();
     const float* bias = context.Has(4) ? context.in(4).constant->as<float>().data() : nullptr;
-    const size_t depth = depthwise ? depthwise_->outputs() : gemm_->outputs();
+    const size_t depth = inner_.outputs();
     pointwise_ = Pack(
         context, static_cast<size_t>(out_.channels), depth, context.bfloat16_weights,
         [&](size_t o, size_t k) { return weights[o * depth + k]; },
         [&](size_t o) { return bias != nullptr ? bias[o] : 0.0f; });
-    for (const ChainStep& step : context.node.inner_chain) {
-      if (inner_steps_.empty() && TakeRectifier(step, inner_)) continue;
-      inner_steps_.push_back(MakeEpilogueStep(step));
-    }
     // Rows a cache line apart from a power of two do not fall into the same sets of a cache.
     pitch_ = static_cast<ptrdiff_t>((depth + 15) / 16 * 16 + 16);
   }
 
   size_t ScratchBytes() const override {
-    return ConvBase::ScratchBytes() + BetweenBytes() + (gemm_ ? gemm_->SumBytes(kChunk) : 0);
+    return ConvBase::ScratchBytes() + BetweenBytes() + inner_.SumBytes(kChunk);
   }
 
   void Compute(const Work& work) const override {
     const Scratch scratch = Divide(work.scratch);
     float* between = reinterpret_cast<float*>(work.scratch + scratch.bytes);
     float* sums = reinterpret_cast<float*>(work.scratch + scratch.bytes + BetweenBytes());
-    kernels::Epilogue inner = inner_;
-    inner.steps = inner_steps_.data();
-    inner.step_count = inner_steps_.size();
+    kernels::Epilogue inner = inner_.Functions();
     inner.targets = &between;
     inner.target_step = pitch_;
-    if (depthwise_) {
+    if (inner_.is_depthwise()) {
       PrefetchWindows(work, in_, map_[0], map_[1]);
       Runs(work, scratch.runs);
-      depthwise_->Compute({scratch.runs, work.spans.size()}, inner);
+      inner_.Compute({scratch.runs, work.spans.size()}, inner);
     } else {
       ptrdiff_t step = 0;
       const size_t windows = Windows(work, scratch.pixels, step);
-      gemm_->Compute(scratch.pixels, windows, step, inner, sums);
+      inner_.Compute(scratch.pixels, windows, step, inner, sums);
     }
 
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
@@ -87,20 +76,14 @@ class SeparableConv : public ConvBase {
   }
 
   int64_t MacsPerPixel() const override {
-    return (depthwise_ ? depthwise_->MacsPerPixel() : gemm_->MacsPerPixel()) +
-           static_cast<int64_t>(pointwise_.depth) * out_.channels;
+    return inner_.MacsPerPixel() + static_cast<int64_t>(pointwise_.depth) * out_.channels;
   }
-  size_t WeightBytes() const override {
-    return (depthwise_ ? depthwise_->WeightBytes() : gemm_->WeightBytes()) + pointwise_.Bytes();
-  }
+  size_t WeightBytes() const override { return inner_.WeightBytes() + pointwise_.Bytes(); }
 
  private:
   size_t BetweenBytes() const { return static_cast<size_t>(kChunk * pitch_) * sizeof(float); }
 
-  std::optional<Depthwise> depthwise_;  // or else
-  std::optional<ConvGemm> gemm_;
-  kernels::Epilogue inner_;  // without its steps
-  std::vector<kernels::EpilogueStep> inner_steps_;
+  InnerConv inner_;
   PackedWeights pointwise_;
   ptrdiff_t pitch_;  // of the rows between the two, in floats
 };
