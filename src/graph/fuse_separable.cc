@@ -47,20 +47,14 @@ bool IsPointwise(const Graph& graph, const Node& node) {
 /// would have some pixels of it computed twice: where stems pool 3x3 pixels by steps of 2, that
 /// costs more than storing them.
 std::optional<ConvWindow> PoolOf(const Graph& graph, const Node& node) {
-  if (node.op != "MaxPool" || node.outputs.size() != 1) return std::nullopt;
-  const Shape& shape = *At(graph, node.inputs[0]).shape;
-  Shape kernel = node.Ints("kernel_shape");
-  if (shape.size() != 4 || shape[0] != 1 || kernel.size() != 2) return std::nullopt;
-  kernel.insert(kernel.begin(), 2, 1);
-  Result<ConvWindow> window = ReadConvWindow(node, shape, kernel);
-  if (!window.ok()) return std::nullopt;
-  ResolveSamePads(node, shape, *window);
+  const auto window = MaxPoolWindow(graph, node);
+  if (!window || (*At(graph, node.inputs[0]).shape)[0] != 1) return std::nullopt;
   for (size_t a = 0; a < 2; ++a) {
     if (window->kernel[a] > kMostPool || window->stride[a] != window->kernel[a] ||
         window->dilation[a] != 1 || window->pad_before[a] >= window->kernel[a])
       return std::nullopt;
   }
-  return *window;
+  return window;
 }
 
 /// What happens between the two may depend on nothing but the element itself.
@@ -70,19 +64,34 @@ bool IsFunction(const std::vector<ChainStep>& chain) {
   });
 }
 
+/// Who reads what, before any of it is fused.
+class Readers {
+ public:
+  explicit Readers(const Graph& graph) : uses_(CountUses(graph)), producer_(Producers(graph)) {}
+
+  /// The cheap convolution of at most so many outputs that nothing but `node` reads, as its first
+  /// input; null if that is something else.
+  Node* ConvBefore(Graph& graph, const Node& node, int64_t most_outputs) const {
+    const auto between = static_cast<size_t>(node.inputs[0]);
+    if (producer_[between] < 0 || uses_[between] != 1) return nullptr;
+    Node& conv = graph.nodes[static_cast<size_t>(producer_[between])];
+    return IsCheap(graph, conv, most_outputs) && IsFunction(conv.chain) ? &conv : nullptr;
+  }
+
+ private:
+  std::vector<int> uses_;
+  std::vector<int> producer_;
+};
+
 }  // namespace
 
 void FusePooled(Graph& graph) {
-  const std::vector<int> uses = CountUses(graph);
-  const std::vector<int> producer = Producers(graph);
+  const Readers readers(graph);
   for (Node& node : graph.nodes) {
     const auto pool = PoolOf(graph, node);
-    if (!pool) continue;
-    const ValueId between = node.inputs[0];
-    const int before = producer[static_cast<size_t>(between)];
-    if (before < 0 || uses[static_cast<size_t>(between)] != 1) continue;
-    Node& conv = graph.nodes[static_cast<size_t>(before)];
-    if (!IsCheap(graph, conv, kMostPooled) || !IsFunction(conv.chain)) continue;
+    Node* before = pool ? readers.ConvBefore(graph, node, kMostPooled) : nullptr;
+    if (before == nullptr) continue;
+    Node& conv = *before;
     const Shape& out = *At(graph, node.outputs[0]).shape;
     const auto pair = [](const std::array<int64_t, 2>& values) {
       return std::vector<int64_t>(values.begin(), values.end());
@@ -100,15 +109,12 @@ void FusePooled(Graph& graph) {
 }
 
 void FuseSeparable(Graph& graph) {
-  const std::vector<int> uses = CountUses(graph);
-  const std::vector<int> producer = Producers(graph);
+  const Readers readers(graph);
   for (Node& node : graph.nodes) {
-    if (!IsPointwise(graph, node)) continue;
-    const ValueId between = node.inputs[0];
-    const int before = producer[static_cast<size_t>(between)];
-    if (before < 0 || uses[static_cast<size_t>(between)] != 1) continue;
-    Node& first = graph.nodes[static_cast<size_t>(before)];
-    if (!IsCheap(graph, first, kMostOutputs) || !IsFunction(first.chain)) continue;
+    Node* before =
+        IsPointwise(graph, node) ? readers.ConvBefore(graph, node, kMostOutputs) : nullptr;
+    if (before == nullptr) continue;
+    Node& first = *before;
     node.op = "SeparableConv";
     node.attributes = std::move(first.attributes);
     node.inner_chain = std::move(first.chain);

@@ -2,7 +2,12 @@
 // that the engine runs, fuse pointwise work behind its producer and drop what nothing reads.
 #pragma once
 
+#include <array>
+#include <optional>
+
 #include "graph/graph.h"
+#include "ops/conv_window.h"
+#include "ops/move.h"
 
 namespace deltacnn {
 
@@ -70,6 +75,10 @@ ValueId AddLike(Graph& graph, ValueId like, const std::string& suffix, Shape sha
 /// `out`: the indices [start, end) of `in` along an axis.
 Node MakeSlice(const std::string& name, ValueId in, ValueId out, int64_t axis, int64_t start,
                int64_t end);
+/// The window of a MaxPool of [N,C,H,W] that has no output but the maxima (lower_windows.cc).
+std::optional<ConvWindow> MaxPoolWindow(const Graph& graph, const Node& node);
+/// Start and step of a slice along an axis.
+std::array<int64_t, 2> StartAndStep(const IndexMap& slice, size_t axis);
 /// How often every value is read, graph outputs included.
 std::vector<int> CountUses(const Graph& graph);
 

@@ -45,10 +45,9 @@ std::optional<Stretch> StretchOf(const Graph& graph, const Node& slice, size_t a
   const IndexMap map = MakeIndexMap(graph, slice);
   Stretch stretch{slice.inputs[0], -1, -1};
   for (size_t a = 0; a < in.size(); ++a) {
-    const std::vector<int64_t>& delta = map.delta[a];
-    const int64_t step = delta.size() > map.input_rank ? delta[map.input_rank + a] - delta[a] : 1;
+    const auto [start, step] = StartAndStep(map, a);
     if (out[a] > 1 && step != 1) return std::nullopt;
-    if (a == axis) stretch = {slice.inputs[0], delta[a], delta[a] + out[a]};
+    if (a == axis) stretch = {slice.inputs[0], start, start + out[a]};
   }
   return stretch;
 }
@@ -59,6 +58,13 @@ bool Rearranges(const Node& node) { return KeepsOrder(node) || node.op == "Trans
 bool HasOperands(const Node& pointwise) { return !pointwise.chain_inputs.empty(); }
 
 }  // namespace
+
+std::array<int64_t, 2> StartAndStep(const IndexMap& slice, size_t axis) {
+  const std::vector<int64_t>& delta = slice.delta[axis];
+  const size_t rank = slice.input_rank;
+  const int64_t start = delta[axis];
+  return {start, delta.size() > rank ? delta[rank + axis] - start : 1};
+}
 
 ValueId AddLike(Graph& graph, ValueId like, const std::string& suffix, Shape shape) {
   Value value = At(graph, like);

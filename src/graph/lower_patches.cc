@@ -20,14 +20,6 @@ struct Sample {
   std::array<int64_t, 2> step{1, 1};
 };
 
-/// Start and step of a slice along an axis.
-std::array<int64_t, 2> Along(const IndexMap& map, size_t axis) {
-  const std::vector<int64_t>& delta = map.delta[axis];
-  const size_t rank = map.input_rank;
-  const int64_t start = delta[axis];
-  return {start, delta.size() > rank ? delta[rank + axis] - start : 1};
-}
-
 /// What a value samples, through any number of slices that leave batch and channels alone.
 Sample SampleOf(const Graph& graph, const std::vector<int>& producer, ValueId id) {
   Sample sample{.source = id};
@@ -44,7 +36,7 @@ Sample SampleOf(const Graph& graph, const std::vector<int>& producer, ValueId id
     if (in.size() != 4 || in[0] != out[0] || in[1] != out[1] || out[2] * out[3] == 0) break;
     const IndexMap map = MakeIndexMap(graph, node);
     for (size_t a = 0; a < 2; ++a) {
-      const auto [start, step] = Along(map, a + 2);
+      const auto [start, step] = StartAndStep(map, a + 2);
       sample.start[a] = start + step * sample.start[a];
       sample.step[a] *= step;
     }

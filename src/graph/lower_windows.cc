@@ -95,14 +95,8 @@ using Size = std::array<int64_t, 2>;
 
 /// The window of a MaxPool that stands around every pixel of its input: odd, padded by half.
 std::optional<Size> CentredWindow(const Graph& graph, const Node& node) {
-  if (node.op != "MaxPool" || node.outputs.size() != 1) return std::nullopt;
-  const Shape& shape = *At(graph, node.inputs[0]).shape;
-  Shape kernel = node.Ints("kernel_shape");
-  if (shape.size() != 4 || kernel.size() != 2) return std::nullopt;
-  kernel.insert(kernel.begin(), 2, 1);
-  Result<ConvWindow> window = ReadConvWindow(node, shape, kernel);
-  if (!window.ok()) return std::nullopt;
-  ResolveSamePads(node, shape, *window);
+  const auto window = MaxPoolWindow(graph, node);
+  if (!window) return std::nullopt;
   for (size_t a = 0; a < 2; ++a) {
     const int64_t half = window->kernel[a] / 2;
     if (window->kernel[a] % 2 == 0 || window->stride[a] != 1 || window->dilation[a] != 1 ||
@@ -133,6 +127,18 @@ void Cascade(std::vector<Pool>& pools) {
 }
 
 }  // namespace
+
+std::optional<ConvWindow> MaxPoolWindow(const Graph& graph, const Node& node) {
+  if (node.op != "MaxPool" || node.outputs.size() != 1) return std::nullopt;
+  const Shape& shape = *At(graph, node.inputs[0]).shape;
+  Shape kernel = node.Ints("kernel_shape");
+  if (shape.size() != 4 || kernel.size() != 2) return std::nullopt;
+  kernel.insert(kernel.begin(), 2, 1);
+  Result<ConvWindow> window = ReadConvWindow(node, shape, kernel);
+  if (!window.ok()) return std::nullopt;
+  ResolveSamePads(node, shape, *window);
+  return *window;
+}
 
 void FoldPads(Graph& graph) {
   const std::vector<int> producer = Producers(graph);

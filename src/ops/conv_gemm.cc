@@ -12,7 +12,7 @@ constexpr size_t kPartBytes = size_t{3} << 17;
 }  // namespace
 
 ConvGemm::ConvGemm(const MakeContext& context, const ConvWindow& window, size_t group)
-    : kernels_(context.kernels), no_bias_(context.kernels.panel, 0.0f) {
+    : kernels_(context.kernels) {
   const Placement& in = context.in(0);
   const Tensor& filters = *context.in(1).constant;
   const float* weights = filters.as<float>().data();
@@ -76,7 +76,7 @@ void ConvGemm::Compute(const float* const* pixels, size_t count, ptrdiff_t step,
                      .runs = std::min(runs_at_once_, runs_.size() - run),
                      .run_length = run_length_,
                      .weights = weights_.Panel(p, run * run_length_),
-                     .bias = last ? weights_.bias.data() + p * panel : no_bias_.data(),
+                     .bias = last ? weights_.bias.data() + p * panel : kNoBias.data(),
                      .sums = run == 0 ? nullptr : sums,
                      .out = sums,
                      .out_pitch = panel,

@@ -40,7 +40,6 @@ class ConvGemm {
   size_t run_length_;
   size_t runs_at_once_;  // of a call
   PackedWeights weights_;
-  std::vector<float> no_bias_;
 };
 
 }  // namespace deltacnn

@@ -159,7 +159,6 @@ class StreamedProduct : public Kernel {
         k_stride_(StrideOf(product.k_axis)),
         n_stride_(product.n_axis == product.k_axis ? 1 : StrideOf(product.n_axis)),
         alpha_(product.alpha),
-        no_bias_(kernels_.panel, 0.0f),
         added_(product, out_, kernels_) {
     // Leading axes of B, if any, pair up with those of the result.
     const size_t stacked = b_.shape.size() > 2 ? b_.shape.size() - 2 : 0;
@@ -272,7 +271,7 @@ class StreamedProduct : public Kernel {
                        .runs = 1,
                        .run_length = length,
                        .weights = scratch.panel,
-                       .bias = no_bias_.data(),
+                       .bias = kNoBias.data(),
                        .sums = k == 0 ? nullptr : scratch.sums,
                        .out = scratch.sums,
                        .out_pitch = panel,
@@ -311,7 +310,6 @@ class StreamedProduct : public Kernel {
   float alpha_;
   int64_t rows_per_matrix_ = 1;
   std::vector<int64_t> matrix_offset_;
-  std::vector<float> no_bias_;
   AddedOperand added_;
 };
 

@@ -1,12 +1,16 @@
 // The weights of a GEMM as its kernel reads them.
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
 #include "ops/op.h"
 
 namespace deltacnn {
+
+/// The bias of a panel of sums that are not finished; no instruction set has larger panels.
+inline constexpr std::array<float, 64> kNoBias{};
 
 /// Weights and bias in panels of the kernel table: [panels][depth][panel], zero padded; in the
 /// memory of the plan. Either `weights` or `pairs` is empty.

@@ -65,8 +65,7 @@ class WinogradConv : public ConvBase {
         m_(m),
         positions_((m + 2) * (m + 2)),
         channels_(static_cast<size_t>(in_.channels)),
-        row_stride_(TapOffset(1, 0)),
-        no_bias_(kernels_.panel, 0.0f) {
+        row_stride_(TapOffset(1, 0)) {
     const float* bias = context.Has(2) ? context.in(2).constant->as<float>().data() : nullptr;
     const std::vector<float> filters = TransformFilters(context.in(1).constant->as<float>());
     weights_ = Pack(
@@ -181,7 +180,7 @@ class WinogradConv : public ConvBase {
                        .runs = 1,
                        .run_length = channels_,
                        .weights = weights_.Panel(p, position * channels_),
-                       .bias = no_bias_.data(),
+                       .bias = kNoBias.data(),
                        .out = block.products + position * product_pitch,
                        .out_pitch = panel,
                        .columns = epilogue.width});
@@ -204,7 +203,6 @@ class WinogradConv : public ConvBase {
   size_t positions_;  // of a transformed tile
   size_t channels_;
   ptrdiff_t row_stride_;
-  std::vector<float> no_bias_;
   PackedWeights weights_;  // [panel][position][channel][output]
 };
 
