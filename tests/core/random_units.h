@@ -1,0 +1,156 @@
+// Units of several nodes, as known networks have them: what the passes fuse or rewrite.
+#pragma once
+
+#include <algorithm>
+
+#include "random_builder.h"
+
+namespace deltacnn::testing {
+
+class RandomUnits : protected RandomBuilder {
+ protected:
+  using RandomBuilder::RandomBuilder;
+
+  /// Maxima around every pixel over windows of several sizes.
+  void AddPyramid() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    for (int i = 0; i < 3; ++i) {
+      const IntList half = {Between(0, 3), Between(0, 3)};
+      Apply("MaxPool", x, {},
+            {{"kernel_shape", IntList{2 * half[0] + 1, 2 * half[1] + 1}},
+             {"pads", IntList{half[0], half[1], half[0], half[1]}}});
+    }
+  }
+
+  /// A depthwise and a 1x1 convolution, often with a function of one number between them.
+  void AddSeparable() {
+    const ValueId x = Any(4);
+    if (x == kNoValue || shape(x)[1] < 2) return;
+    const int64_t channels = shape(x)[1];
+    const int64_t size = Chance(70) ? 3 : 5;
+    const IntList pads(4, size / 2);
+    ValueId y =
+        Apply("Conv", x, {Weights({channels, 1, size, size}, 0.6f)},
+              {{"group", channels}, {"pads", pads}, {"strides", IntList(2, Between(1, 2))}});
+    if (y != kNoValue && Chance(60)) y = Apply(Name({"Relu", "LeakyRelu", "HardSwish", "Elu"}), y);
+    if (y == kNoValue) return;
+    const int64_t outputs = Between(5, 20);
+    Apply("Conv", y, {Weights({outputs, channels, 1, 1}, 0.6f), Weights({outputs}, 0.5f)});
+  }
+
+  /// A depthwise or narrow convolution, an activation and a pool whose windows do not overlap.
+  void AddPooled() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const int64_t channels = shape(x)[1];
+    const bool depthwise = Chance(60);
+    const int64_t outputs = depthwise ? channels : Between(5, 40);
+    ValueId y = Apply("Conv", x, {Weights({outputs, depthwise ? 1 : channels, 3, 3}, 0.6f)},
+                      {{"group", depthwise ? channels : 1},
+                       {"pads", IntList(4, Between(0, 1))},
+                       {"strides", IntList(2, Between(1, 2))}});
+    if (y != kNoValue && Chance(60)) y = Apply(Name({"Relu", "LeakyRelu", "HardSwish", "Elu"}), y);
+    if (y == kNoValue) return;
+    const IntList window = {Between(2, 3), Between(2, 3)};
+    Apply("MaxPool", y, {},
+          {{"kernel_shape", window},
+           {"strides", window},
+           {"pads", IntList{Between(0, 1), Between(0, 1), Between(0, 1), Between(0, 1)}},
+           {"ceil_mode", Between(0, 1)}});
+  }
+
+  /// Units that pass on some channels, compute others and shuffle them, as ShuffleNet's do.
+  void AddShuffledUnits() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const int64_t half = Between(1, 6);
+    const Shape size = {shape(x)[2], shape(x)[3]};
+    const auto conv = [&](ValueId from) {
+      return Apply("Conv", from,
+                   {Weights({half, shape(from)[1], 1, 1}, 0.8f), Weights({half}, 0.5f)});
+    };
+    std::vector<ValueId> parts = {conv(x), conv(x)};
+    const bool by_parity = Chance(50) && shape(x)[0] == 1;
+    for (int64_t units = Between(1, 4); units > 0; --units) {
+      if (parts[0] == kNoValue || parts[1] == kNoValue) return;
+      if (Chance(30)) std::ranges::reverse(parts);
+      const ValueId joined = Apply("Concat", parts[0], {parts[1]}, {{"axis", int64_t{1}}});
+      const int64_t n = shape(x)[0];
+      if (by_parity) {
+        const ValueId pairs = Apply("Reshape", joined, {Indices({half, 2, size[0] * size[1]})});
+        const ValueId dealt = Apply("Transpose", pairs, {}, {{"perm", IntList{1, 0, 2}}});
+        const ValueId split = Apply("Reshape", dealt, {Indices({2, 1, half, size[0], size[1]})});
+        for (int64_t p = 0; p < 2; ++p) {
+          const ValueId at = maker_.Constant(MakeTensor<int64_t>(DType::kInt64, {}, {p}));
+          parts[static_cast<size_t>(p)] = Apply("Gather", split, {at}, {{"axis", int64_t{0}}});
+        }
+      } else {
+        const ValueId pairs = Apply("Reshape", joined, {Indices({n, 2, half, size[0], size[1]})});
+        const ValueId dealt = Apply("Transpose", pairs, {}, {{"perm", IntList{0, 2, 1, 3, 4}}});
+        const ValueId whole = Apply("Reshape", dealt, {Indices({n, -1, size[0], size[1]})});
+        for (int64_t p = 0; p < 2; ++p) {
+          parts[static_cast<size_t>(p)] =
+              Apply("Slice", whole, {Indices({p * half}), Indices({(p + 1) * half}), Indices({1})});
+        }
+      }
+      if (parts[0] == kNoValue || parts[1] == kNoValue) return;
+      parts[1] = conv(parts[1]);
+    }
+    Apply("Concat", parts[0], {parts[1]}, {{"axis", int64_t{1}}});
+  }
+
+  void AddSqueezeExcite() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const ValueId mean =
+        Chance(50) ? Apply("GlobalAveragePool", x)
+                   : Apply("ReduceMean", x, {Indices({2, 3})}, {{"keepdims", int64_t{1}}});
+    if (mean == kNoValue) return;
+    const int64_t channels = shape(x)[1];
+    const ValueId gate = Apply("Conv", mean, {Weights({channels, channels, 1, 1}, 0.5f)});
+    const ValueId bounded = Apply(Name({"Sigmoid", "HardSigmoid"}), gate);
+    Apply("Mul", x, {bounded});
+  }
+
+  /// An activation over x, as exporters spell them.
+  void Activate(ValueId x) {
+    switch (Pick(8)) {
+      case 0:
+        Apply("Mul", x, {Apply("Sigmoid", x)});
+        return;
+      case 1: {
+        const ValueId shifted = Apply("Add", x, {Scalar(3)});
+        const ValueId clipped = Apply("Clip", shifted, {Scalar(0), Scalar(6)});
+        const ValueId gated = Chance(50) ? Apply("Mul", x, {clipped}) : Apply("Mul", clipped, {x});
+        Apply("Div", gated, {Scalar(6)});
+        return;
+      }
+      case 2: {
+        const ValueId scaled = Apply("Div", x, {Scalar(1.41421356f)});
+        const ValueId shifted = Apply("Add", Apply("Erf", scaled), {Scalar(1)});
+        Apply("Mul", Apply("Mul", x, {shifted}), {Scalar(0.5f)});
+        return;
+      }
+      case 3:
+        Apply("Mul", Apply("Tanh", Apply("Softplus", x)), {x});
+        return;
+      case 4:
+        if (shape(x).size() == 4) {
+          Apply("PRelu", x, {Weights({shape(x)[1], 1, 1})});
+          return;
+        }
+        [[fallthrough]];
+      case 5:
+        Apply("Clip", x, {Scalar(-0.5f), Scalar(0.75f)});
+        return;
+      default:
+        Apply(Name({"Relu", "LeakyRelu", "Elu", "Sigmoid", "HardSwish", "Tanh", "Softsign", "Abs",
+                    "Neg", "Sin", "Selu", "HardSigmoid", "Mish"}),
+              x);
+    }
+  }
+  void AddActivation() { Activate(Any()); }
+};
+
+}  // namespace deltacnn::testing
