@@ -1,27 +1,8 @@
 #include "ops/conv_base.h"
 
+#include "ops/scratch.h"
+
 namespace deltacnn {
-namespace {
-
-/// Hands out pieces of a block of memory, each aligned to a cache line. Without a block it counts.
-class Divider {
- public:
-  explicit Divider(std::byte* block) : block_(block) {}
-
-  template <class T>
-  T* Take(size_t count) {
-    std::byte* taken = block_ == nullptr ? nullptr : block_ + used_;
-    used_ += (count * sizeof(T) + 63) / 64 * 64;
-    return reinterpret_cast<T*>(taken);
-  }
-  size_t used() const { return used_; }
-
- private:
-  std::byte* block_;
-  size_t used_ = 0;
-};
-
-}  // namespace
 
 ConvBase::ConvBase(const MakeContext& context, const ConvWindow& window, int chunk)
     : in_(context.in(0)),
@@ -59,7 +40,7 @@ void ConvBase::Affected(std::span<const MaskView> inputs, const MaskView& out) c
 
 ConvBase::Scratch ConvBase::Divide(std::byte* scratch) const {
   const size_t results = chunk_ * static_cast<size_t>(out_.channels);
-  Divider divider(scratch);
+  ScratchDivider divider(scratch);
   return {.pixels = divider.Take<const float*>(chunk_),
           .runs = divider.Take<kernels::PixelRun>(chunk_),
           .targets = divider.Take<float*>(chunk_),

@@ -7,6 +7,7 @@
 #include "ops/broadcast.h"
 #include "ops/op.h"
 #include "ops/packed_weights.h"
+#include "ops/scratch.h"
 
 namespace deltacnn {
 namespace {
@@ -197,7 +198,7 @@ class StreamedProduct : public Kernel {
   }
 
   void Compute(const Work& work) const override {
-    auto* rows = reinterpret_cast<Row*>(work.scratch);
+    Row* rows = Divide(work.scratch).rows;
     size_t count = 0;
     int64_t matrix = -1;  // of these rows
     for (const Span& span : work.spans) {
@@ -234,6 +235,7 @@ class StreamedProduct : public Kernel {
   };
 
   struct Scratch {
+    Row* rows;
     const float** pixels;
     float* panel;
     float* sums;
@@ -242,12 +244,12 @@ class StreamedProduct : public Kernel {
 
   Scratch Divide(std::byte* scratch) const {
     const auto chunk = static_cast<size_t>(ChunkPixels());
-    const size_t pixels = chunk * sizeof(Row);
-    const size_t panel = pixels + chunk * sizeof(const float*);
-    const size_t sums = panel + std::min(depth_, kPart) * kernels_.panel * sizeof(float);
-    return {reinterpret_cast<const float**>(scratch + pixels),
-            reinterpret_cast<float*>(scratch + panel), reinterpret_cast<float*>(scratch + sums),
-            sums + chunk * kernels_.panel * sizeof(float)};
+    ScratchDivider divider(scratch);
+    return {.rows = divider.Take<Row>(chunk),
+            .pixels = divider.Take<const float*>(chunk),
+            .panel = divider.Take<float>(std::min(depth_, kPart) * kernels_.panel),
+            .sums = divider.Take<float>(chunk * kernels_.panel),
+            .bytes = divider.used()};
   }
 
   /// The listed rows, all of which read the same matrix.

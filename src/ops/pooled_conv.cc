@@ -14,6 +14,7 @@
 
 #include "ops/inner_conv.h"
 #include "ops/prefetch.h"
+#include "ops/scratch.h"
 #include "ops/store.h"
 
 namespace deltacnn {
@@ -87,23 +88,15 @@ class PooledConv : public Kernel {
   };
 
   Scratch Divide(std::byte* scratch) const {
-    const auto count = RegionPixels();
-    size_t used = 0;
-    const auto take = [&](size_t bytes) {
-      std::byte* taken = scratch == nullptr ? nullptr : scratch + used;
-      used += (bytes + 63) / 64 * 64;
-      return taken;
-    };
-    const auto floats = [&](size_t n) { return reinterpret_cast<float*>(take(n * sizeof(float))); };
-    Scratch divided{};
-    divided.pixels = reinterpret_cast<const float**>(take(count * sizeof(const float*)));
-    divided.targets = reinterpret_cast<float**>(take(count * sizeof(float*)));
-    divided.runs = reinterpret_cast<kernels::PixelRun*>(take(count * sizeof(kernels::PixelRun)));
-    divided.between = floats(count * static_cast<size_t>(pitch_));
-    divided.pooled = floats(static_cast<size_t>(kSide * out_.channels));
-    divided.sums = floats(inner_.SumBytes(count) / sizeof(float));
-    divided.bytes = used;
-    return divided;
+    const size_t count = RegionPixels();
+    ScratchDivider divider(scratch);
+    return {.pixels = divider.Take<const float*>(count),
+            .targets = divider.Take<float*>(count),
+            .runs = divider.Take<kernels::PixelRun>(count),
+            .between = divider.Take<float>(count * static_cast<size_t>(pitch_)),
+            .pooled = divider.Take<float>(static_cast<size_t>(kSide * out_.channels)),
+            .sums = divider.Take<float>(inner_.SumBytes(count) / sizeof(float)),
+            .bytes = divider.used()};
   }
 
   size_t RegionPixels() const {
