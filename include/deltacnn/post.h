@@ -125,6 +125,9 @@ enum class DecoderKind {
   kUltraface,     // scores [1,N,2], normalised corner boxes [1,N,4]
   kRetinaface,    // boxes [1,N,4], scores [1,N,2], landmarks [1,N,10], relative to prior boxes
   kYunet,         // per stride cls, obj [1,HW,1], bbox [1,HW,4], kps [1,HW,10]
+  kScrfd,         // per stride scores [2*HW,1], boxes [2*HW,4], key points [2*HW,10] (or none)
+  kCenterface,    // heat map [1,1,H,W], scale and offset [1,2,H,W], landmarks [1,10,H,W]
+  kBoxes,         // decoded boxes [1,N,4] (see BoxFormat), scores [1,N,C] without a background
   kNms,           // the graph ends in its own non-maximum suppression (see BoxFormat)
   kClassification,  // [1,C] or [1,C,1,1]
   kSegmentation,    // [1,C,H,W], [1,H,W,C] (C >= 2), or classes [1,H,W]
@@ -133,7 +136,7 @@ enum class DecoderKind {
   kPosenet,         // heat maps [1,K,H,W], offsets [1,2K,H,W], displacements [1,4*(K-1),H,W]
 };
 
-/// How a graph with its own non-maximum suppression writes its boxes.
+/// How a graph that decodes its boxes itself writes them.
 enum class BoxFormat { kXyxy, kYxyx, kCxcywh };
 
 /// Everything that the outputs of a model do not say by themselves.
@@ -147,8 +150,8 @@ struct Preset {
   float iou = 0.5F;          // of two boxes of a class that overlap more, the worse is dropped
   int max_detections = 300;  // and entries of a classification's `topk` at most 5
   int keypoints = 0;         // of each object, for YOLO pose models
-  BoxFormat box_format = BoxFormat::kYxyx;    // for kNms
-  bool normalized_boxes = false;              // for kNms: coordinates are shares of the input size
+  BoxFormat box_format = BoxFormat::kYxyx;    // for kNms and kBoxes
+  bool normalized_boxes = false;              // for both: coordinates are shares of the input size
   std::vector<std::pair<int, int>> skeleton;  // key points to join by a line in drawings
 
   /// Name of a class, or its number where it has no name.

@@ -1,6 +1,7 @@
-// Detectors with boxes and scores in tensors of their own: face detectors with prior boxes, and
-// graphs that end in their own non-maximum suppression.
+// Detectors with boxes and scores in tensors of their own: face detectors with prior boxes, graphs
+// that decode their boxes, and graphs that end in their own non-maximum suppression.
 #include <algorithm>
+#include <array>
 
 #include "post/decoder.h"
 
@@ -111,6 +112,62 @@ class RetinafaceDecoder final : public FamilyDecoder {
   std::vector<Candidate> candidates_;
 };
 
+/// What the four numbers of a box are.
+struct BoxLayout {
+  BoxFormat format;
+  bool normalized;  // shares of the input's size, not pixels
+  InputSize input;
+
+  Candidate Read(std::array<float, 4> v, float score, int class_id, int64_t row) const {
+    if (normalized) {
+      const auto width = static_cast<float>(input.width);
+      const auto height = static_cast<float>(input.height);
+      const bool y_first = format == BoxFormat::kYxyx;
+      for (size_t i = 0; i < 4; ++i) v[i] *= (i % 2 == 0) == y_first ? height : width;
+    }
+    switch (format) {
+      case BoxFormat::kYxyx:
+        return {v[1], v[0], v[3], v[2], score, class_id, row};
+      case BoxFormat::kCxcywh:
+        return FromCentre(v[0], v[1], v[2], v[3], score, class_id, row);
+      case BoxFormat::kXyxy:
+        break;
+    }
+    return {v[0], v[1], v[2], v[3], score, class_id, row};
+  }
+};
+
+class BoxesDecoder final : public FamilyDecoder {
+ public:
+  BoxesDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, int boxes,
+               int scores)
+      : max_detections_(preset.max_detections),
+        layout_{preset.box_format, preset.normalized_boxes, input} {
+    classes_ = static_cast<int>(facts.outputs[static_cast<size_t>(scores)].shape[2]);
+    Use(facts, boxes);
+    Use(facts, scores);
+  }
+
+ private:
+  void Run(std::span<const TensorView> in, float conf, float iou, Answer& answer) override {
+    candidates_.clear();
+    const float* box = in[0].as<float>().data();
+    const float* scores = in[1].as<float>().data();
+    for (int64_t r = 0; r < in[0].shape[1]; ++r, box += 4, scores += classes_) {
+      if (!AnyReaches(scores, classes_, conf)) continue;
+      const BestClass best = FindBestClass(scores, classes_);
+      AddCandidate(layout_.Read({box[0], box[1], box[2], box[3]}, best.score, best.class_id, r),
+                   candidates_);
+    }
+    Suppress(iou, max_detections_, candidates_);
+    ToDetections(candidates_, answer);
+  }
+
+  int max_detections_;
+  BoxLayout layout_;
+  std::vector<Candidate> candidates_;
+};
+
 /// Element `i` of a tensor of any of the types that Values::kAnyNumbers admits.
 double NumberAt(const TensorView& view, int64_t i) {
   switch (view.dtype) {
@@ -145,9 +202,7 @@ class NmsDecoder final : public FamilyDecoder {
 
   NmsDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, const Layout& layout)
       : max_detections_(preset.max_detections),
-        format_(preset.box_format),
-        normalized_(preset.normalized_boxes),
-        input_(input),
+        box_layout_{preset.box_format, preset.normalized_boxes, input},
         layout_(layout) {
     for (const int output :
          {layout.rows, layout.boxes, layout.scores, layout.labels, layout.indices}) {
@@ -170,10 +225,12 @@ class NmsDecoder final : public FamilyDecoder {
   }
 
   void RunRows(const TensorView& rows, float conf) {
+    BoxLayout corners = box_layout_;
+    corners.format = BoxFormat::kXyxy;
     for (int64_t r = 0; r < rows.shape[0]; ++r) {
       const double score = NumberAt(rows, 7 * r + 6);
       const int64_t label = IndexBelow(NumberAt(rows, 7 * r + 5), kMaxClasses);
-      Add(rows, 7 * r + 1, BoxFormat::kXyxy, label, score, conf, r);
+      Add(rows, 7 * r + 1, corners, label, score, conf, r);
     }
   }
 
@@ -184,7 +241,8 @@ class NmsDecoder final : public FamilyDecoder {
       const int64_t label = IndexBelow(NumberAt(indices, 3 * r + 1), scores.shape[1]);
       const int64_t box = IndexBelow(NumberAt(indices, 3 * r + 2), count);
       if (label < 0 || box < 0) continue;
-      Add(boxes, 4 * box, format_, label, NumberAt(scores, label * scores.shape[2] + box), conf, r);
+      Add(boxes, 4 * box, box_layout_, label, NumberAt(scores, label * scores.shape[2] + box), conf,
+          r);
     }
   }
 
@@ -197,45 +255,57 @@ class NmsDecoder final : public FamilyDecoder {
     if (has_scores) count = std::min(count, in[1].elements());
     for (int64_t r = 0; r < count; ++r) {
       const double score = has_scores ? NumberAt(in[1], r) : NumberAt(boxes, step * r + 4);
-      Add(boxes, step * r, format_, IndexBelow(NumberAt(labels, r), kMaxClasses), score, conf, r);
+      Add(boxes, step * r, box_layout_, IndexBelow(NumberAt(labels, r), kMaxClasses), score, conf,
+          r);
     }
   }
 
-  void Add(const TensorView& boxes, int64_t at, BoxFormat format, int64_t label, double score,
-           float conf, int64_t row) {
+  void Add(const TensorView& boxes, int64_t at, const BoxLayout& layout, int64_t label,
+           double score, float conf, int64_t row) {
     if (label < 0 || !(score >= static_cast<double>(conf))) return;
-    float v[4];
-    for (int i = 0; i < 4; ++i) v[i] = static_cast<float>(NumberAt(boxes, at + i));
-    if (normalized_) {
-      const float first =
-          static_cast<float>(format == BoxFormat::kYxyx ? input_.height : input_.width);
-      const float second =
-          static_cast<float>(format == BoxFormat::kYxyx ? input_.width : input_.height);
-      v[0] *= first;
-      v[1] *= second;
-      v[2] *= first;
-      v[3] *= second;
+    std::array<float, 4> values;
+    for (int i = 0; i < 4; ++i) {
+      values[static_cast<size_t>(i)] = static_cast<float>(NumberAt(boxes, at + i));
     }
-    Candidate candidate{v[0], v[1], v[2], v[3], static_cast<float>(score), static_cast<int>(label),
-                        row};
-    if (format == BoxFormat::kYxyx) {
-      candidate = {v[1], v[0], v[3], v[2], candidate.score, candidate.class_id, row};
-    } else if (format == BoxFormat::kCxcywh) {
-      candidate = FromCentre(v[0], v[1], v[2], v[3], candidate.score, candidate.class_id, row);
-    }
-    AddCandidate(candidate, candidates_);
+    AddCandidate(layout.Read(values, static_cast<float>(score), static_cast<int>(label), row),
+                 candidates_);
   }
 
   int max_detections_;
-  BoxFormat format_;
-  bool normalized_;
-  InputSize input_;
+  BoxLayout box_layout_;
   Layout layout_;
   std::vector<Candidate> candidates_;
 };
 
 bool Contains(const std::string& text, const char* part) {
   return text.find(part) != std::string::npos;
+}
+
+struct BoxesAndScores {
+  int boxes, scores;
+};
+
+/// Outputs [1,N,4] and [1,N,classes]; with four classes their names must tell which is which.
+std::optional<BoxesAndScores> FindBoxesAndScores(const ModelFacts& facts) {
+  const auto at = [&](int output) -> const TensorFacts& {
+    return facts.outputs[static_cast<size_t>(output)];
+  };
+  const auto says_boxes = [&](int output) { return Contains(at(output).name, "box"); };
+  const auto says_scores = [&](int output) {
+    return Contains(at(output).name, "score") || Contains(at(output).name, "conf") ||
+           Contains(at(output).name, "cls") || Contains(at(output).name, "class");
+  };
+  for (const int boxes : FindRows(facts, -1, 4)) {
+    for (const int scores : FindRows(facts, at(boxes).shape[1], -1)) {
+      const int64_t classes = at(scores).shape[2];
+      if (scores == boxes || classes > kMaxClasses) continue;
+      const bool is_told = says_boxes(boxes) != says_boxes(scores)
+                               ? says_boxes(boxes)
+                               : says_scores(scores) && !says_scores(boxes);
+      if (classes != 4 || is_told) return BoxesAndScores{boxes, scores};
+    }
+  }
+  return std::nullopt;
 }
 
 /// A list with one number for each box: [n] or [1,n], and not a single count.
@@ -322,6 +392,19 @@ DecoderResult CreateRetinaface(const Preset& preset, const ModelFacts& facts) {
   }
   return DecoderResult(std::make_unique<RetinafaceDecoder>(preset, facts, std::move(grid), boxes[0],
                                                            scores[0], points[0]));
+}
+
+DecoderResult CreateBoxes(const Preset& preset, const ModelFacts& facts) {
+  const std::optional<InputSize> input = FindInputSize(facts);
+  if (!input) return Misfit(preset, facts, "an image input of known size");
+  const std::optional<BoxesAndScores> found = FindBoxesAndScores(facts);
+  if (!found) {
+    return Misfit(preset, facts,
+                  "boxes [1,N,4] and scores [1,N,classes], named \"boxes\" and \"scores\" if there "
+                  "are four classes");
+  }
+  return DecoderResult(
+      std::make_unique<BoxesDecoder>(preset, facts, *input, found->boxes, found->scores));
 }
 
 DecoderResult CreateNms(const Preset& preset, const ModelFacts& facts) {

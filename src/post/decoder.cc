@@ -38,6 +38,12 @@ DecoderResult CreateFamily(const Preset& preset, const ModelFacts& facts) {
       return CreateRetinaface(preset, facts);
     case DecoderKind::kYunet:
       return CreateYunet(preset, facts);
+    case DecoderKind::kScrfd:
+      return CreateScrfd(preset, facts);
+    case DecoderKind::kCenterface:
+      return CreateCenterface(preset, facts);
+    case DecoderKind::kBoxes:
+      return CreateBoxes(preset, facts);
     case DecoderKind::kNms:
       return CreateNms(preset, facts);
     case DecoderKind::kClassification:
@@ -70,6 +76,9 @@ bool FindsBoxes(DecoderKind kind) {
     case DecoderKind::kUltraface:
     case DecoderKind::kRetinaface:
     case DecoderKind::kYunet:
+    case DecoderKind::kScrfd:
+    case DecoderKind::kCenterface:
+    case DecoderKind::kBoxes:
     case DecoderKind::kNms:
       return true;
     default:

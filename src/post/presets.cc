@@ -59,6 +59,10 @@ std::vector<Preset> MakeTable() {
                             0,           Align::kCentre};
   const InputSpec retinaface{Color::kBgr, {104, 117, 123}, {1, 1, 1}, Resize::kLetterbox,
                              0,           Align::kTopLeft};
+  const InputSpec scrfd{Color::kRgb, {127.5F, 127.5F, 127.5F}, {128, 128, 128}, Resize::kLetterbox,
+                        0,           Align::kTopLeft};
+  const InputSpec centerface{Color::kRgb,      {0, 0, 0}, {1, 1, 1},
+                             Resize::kStretch, 0,         Align::kCentre};
 
   std::vector<Preset> table = {
       Make("none", DecoderKind::kNone, kRgbUnit),
@@ -77,6 +81,9 @@ std::vector<Preset> MakeTable() {
       Make("ultraface", DecoderKind::kUltraface, ultraface),
       Make("retinaface", DecoderKind::kRetinaface, retinaface, {"face"}),
       Make("yunet", DecoderKind::kYunet, kBgrBytes, {"face"}),
+      Make("scrfd", DecoderKind::kScrfd, scrfd, {"face"}),
+      Make("centerface", DecoderKind::kCenterface, centerface, {"face"}),
+      Make("boxes", DecoderKind::kBoxes, kRgbUnit),
       Make("nms", DecoderKind::kNms, kRgbUnit),
       Make("classification", DecoderKind::kClassification, With(kImageNet, Resize::kCrop)),
       Make("classification-tf", DecoderKind::kClassification, With(kRgbSigned, Resize::kCrop)),
@@ -92,6 +99,15 @@ std::vector<Preset> MakeTable() {
     if (preset.name == "yolov8-pose") preset.keypoints = 17;
     if (preset.name == "posenet") preset.conf = 0.3F;  // the mean over all 17 points
     if (preset.name == "ultraface") preset.conf = 0.6F;
+    if (preset.name == "scrfd") {
+      preset.conf = 0.5F;
+      preset.iou = 0.4F;
+    }
+    if (preset.name == "centerface") {
+      preset.conf = 0.35F;
+      preset.iou = 0.3F;
+    }
+    if (preset.name == "boxes") preset.box_format = BoxFormat::kXyxy;
     if (preset.name == "yolov8-pose" || preset.name == "posenet" || preset.name == "heatmaps") {
       preset.skeleton = BodySkeleton();
     }
@@ -150,13 +166,15 @@ class Suggestion {
   std::string FromAll() const {
     if (!input_ || facts_.outputs.empty() || task_ == "obb") return "none";
     if (task_ == "classify") return "yolov8-cls";
-    for (const char* name : {"yunet", "retinaface", "posenet"}) {
+    // CenterFace's maps would also do for a PoseNet of a single key point.
+    for (const char* name : {"yunet", "retinaface", "scrfd", "centerface", "posenet"}) {
       if (Fits(name)) return name;
     }
     const Shape& first = facts_.outputs[0].shape;
     const size_t count = facts_.outputs.size();
     // Two outputs a stride are NanoDet's; a single one needs a look at its size.
     if (count >= 6 && Fits("nanodet")) return "nanodet";
+    if (HasBoxPerCell()) return "boxes";
     if (count == 2 && Fits("ultraface")) return "ultraface";
     for (const TensorFacts& output : facts_.outputs) {
       const Shape& s = output.shape;
@@ -193,6 +211,16 @@ class Suggestion {
       if (CountCells(MakeGrid(*input_, strides)) * boxes == rows) return true;
     }
     return false;
+  }
+
+  /// Whether the outputs are two, boxes [1,N,4] and something else [1,N,C], with one row for each
+  /// cell: detectors with anchors, whose first score is the background's, have more.
+  bool HasBoxPerCell() const {
+    if (facts_.outputs.size() != 2) return false;
+    const Shape& a = facts_.outputs[0].shape;
+    const Shape& b = facts_.outputs[1].shape;
+    return a.size() == 3 && b.size() == 3 && a[0] == 1 && b[0] == 1 && a[1] == b[1] &&
+           (a[2] == 4 || b[2] == 4) && AreCells(a[1], 1);
   }
 
   std::string FromRows(const Shape& s) const {

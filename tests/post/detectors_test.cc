@@ -1,4 +1,5 @@
-// NanoDet, FastestDet, YuNet, UltraFace, RetinaFace, and graphs with their own suppression.
+// NanoDet, FastestDet, YuNet, UltraFace, RetinaFace, decoded boxes, and graphs with their own
+// suppression.
 #include <cmath>
 
 #include "post_test_util.h"
@@ -132,6 +133,69 @@ TEST(Retinaface, DecodesAgainstPriors) {
   ExpectBox(answer.detections[0], MakeBox(0, 0.7F, 30.4F - 64, 8, 30.4F + 64, 72));
   EXPECT_FLOAT_EQ(answer.detections[0].keypoints[0].x, 24);
   EXPECT_FLOAT_EQ(answer.detections[0].keypoints[0].y, 27.2F);
+}
+
+TEST(Boxes, TakesTheBestClassOfEachBoxAndSuppresses) {
+  FakeModel model(64, 64);
+  const size_t boxes = model.Add("913", {1, 84, 4});
+  const size_t scores = model.Add("904", {1, 84, 80});
+  const float corners[3][4] = {{10, 20, 30, 40}, {11, 20, 31, 40}, {-5, 1, 20, 80}};
+  for (int i = 0; i < 3; ++i) {
+    std::copy(corners[i], corners[i] + 4, model.Data(boxes) + static_cast<ptrdiff_t>(4 * (7 + i)));
+  }
+  float* row = model.Data(scores) + ptrdiff_t{80 * 7};
+  row[3] = 0.6F;
+  row[79] = 0.8F;
+  row[80 + 79] = 0.7F;  // overlaps the first
+  row[2 * 80] = 0.5F;
+  row[3 * 80] = NAN;
+  const Preset preset = model.Find();
+  EXPECT_EQ(preset.name, "boxes");
+  EXPECT_EQ(preset.names.size(), 80U);
+  const Answer answer = model.Decode(preset);
+  ASSERT_EQ(answer.detections.size(), 2U);
+  ExpectBox(answer.detections[0], MakeBox(79, 0.8F, 10, 20, 30, 40));
+  ExpectBox(answer.detections[1], MakeBox(0, 0.5F, -5, 1, 20, 80));
+}
+
+TEST(Boxes, ScoresMayComeFirstAndBoxesAsThePresetSays) {
+  FakeModel model(100, 200);
+  const size_t scores = model.Add("scores", {1, 10, 2});
+  const size_t boxes = model.Add("boxes", {1, 10, 4});
+  const float centre[] = {0.5F, 0.5F, 0.2F, 0.4F};
+  std::copy(centre, centre + 4, model.Data(boxes) + 4);
+  model.Data(scores)[2] = 0.9F;
+  Preset preset = model.Find("boxes");
+  preset.box_format = BoxFormat::kCxcywh;
+  preset.normalized_boxes = true;
+  const Answer answer = model.Decode(preset);
+  ASSERT_EQ(answer.detections.size(), 1U);
+  ExpectBox(answer.detections[0], MakeBox(0, 0.9F, 80, 30, 120, 70));
+}
+
+TEST(Boxes, FourClassesAreToldByName) {
+  for (const bool boxes_first : {true, false}) {
+    for (const auto& [boxes_name, scores_name] :
+         {std::pair{"pred_bboxes", "12"}, std::pair{"11", "scores"}, std::pair{"boxes", "cls"}}) {
+      FakeModel model(64, 64);
+      model.Add(boxes_first ? boxes_name : scores_name, {1, 84, 4});
+      model.Add(boxes_first ? scores_name : boxes_name, {1, 84, 4});
+      const float corners[] = {10, 20, 30, 40};
+      std::copy(corners, corners + 4, model.Data(boxes_first ? 0 : 1));
+      model.Data(boxes_first ? 1 : 0)[2] = 0.75F;
+      const Answer answer = model.Decode(model.Find());
+      ASSERT_EQ(answer.detections.size(), 1U) << boxes_name << boxes_first;
+      ExpectBox(answer.detections[0], MakeBox(2, 0.75F, 10, 20, 30, 40));
+    }
+  }
+  FakeModel model(64, 64);
+  model.Add("11", {1, 84, 4});
+  model.Add("12", {1, 84, 4});
+  EXPECT_EQ(model.Find().name, "none");
+  const auto preset = FindPreset(model.facts(), "boxes");
+  ASSERT_FALSE(preset.ok());
+  EXPECT_NE(preset.error().message.find("named \"boxes\" and \"scores\""), std::string::npos)
+      << preset.error().message;
 }
 
 TEST(Nms, ReadsRowsOfSeven) {

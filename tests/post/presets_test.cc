@@ -43,6 +43,28 @@ Outputs YunetOutputs() {
   return outputs;
 }
 
+/// Outputs of det_10g.onnx and its relatives for 640x640, or those of another input's cells.
+Outputs ScrfdOutputs(bool has_batch, bool has_points, const std::vector<int64_t>& rows) {
+  Outputs outputs;
+  for (const int64_t values : {1, 4, 10}) {
+    if (values == 10 && !has_points) continue;
+    for (const int64_t n : rows) {
+      outputs.push_back({std::to_string(448 + outputs.size()),
+                         has_batch ? Shape{1, n, values} : Shape{n, values}});
+    }
+  }
+  return outputs;
+}
+
+const std::vector<int64_t> kScrfdRows = {12800, 3200, 800};
+
+Outputs CenterfaceOutputs(int64_t height, int64_t width) {
+  return {{"537", {1, 1, height, width}},
+          {"538", {1, 2, height, width}},
+          {"539", {1, 2, height, width}},
+          {"540", {1, 10, height, width}}};
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Shapes, KnownModels,
     testing::Values(
@@ -85,6 +107,43 @@ INSTANTIATE_TEST_SUITE_P(
                    {{"loc", {1, 4200, 4}}, {"conf", {1, 4200, 2}}, {"iou", {1, 4200, 10}}},
                    1},
         KnownModel{"yunet", {1, 3, 640, 640}, YunetOutputs(), 1},
+        KnownModel{"scrfd", {1, 3, 640, 640}, ScrfdOutputs(false, true, kScrfdRows), 1},
+        KnownModel{"scrfd", {1, 3, 640, 640}, ScrfdOutputs(true, true, kScrfdRows), 1},
+        KnownModel{"scrfd", {1, 3, 640, 640}, ScrfdOutputs(false, false, kScrfdRows), 1},
+        KnownModel{"scrfd", {1, 3, 640, 640}, ScrfdOutputs(true, false, kScrfdRows), 1},
+        KnownModel{"scrfd", {1, 3, 360, 640}, ScrfdOutputs(false, true, {7200, 1840, 480}), 1},
+        // One anchor a cell, rows of another size, and strides that no SCRFD has.
+        KnownModel{"none", {1, 3, 640, 640}, ScrfdOutputs(true, true, {6400, 1600, 400}), 0},
+        KnownModel{"none", {1, 3, 320, 320}, ScrfdOutputs(false, true, kScrfdRows), 0},
+        KnownModel{"none", {1, 3, 640, 640}, ScrfdOutputs(false, true, {12800, 3200}), 0},
+        KnownModel{"centerface", {1, 3, 480, 640}, CenterfaceOutputs(120, 160), 1},
+        KnownModel{"posenet",
+                   {1, 3, 480, 640},
+                   {{"heatmap", {1, 1, 30, 40}}, {"offsets", {1, 2, 30, 40}}},
+                   1},
+        KnownModel{"boxes",
+                   {1, 3, 640, 640},
+                   {{"913", {1, 8400, 4}}, {"904", {1, 8400, 80}}},
+                   80},  // YOLO-NAS
+        KnownModel{"boxes",
+                   {1, 3, 640, 640},
+                   {{"output", {1, 8400, 80}}, {"1107", {1, 8400, 4}}},
+                   80},  // DAMO-YOLO
+        KnownModel{"boxes", {1, 3, 640, 640}, {{"904", {1, 8400, 1}}, {"913", {1, 8400, 4}}}, 0},
+        KnownModel{
+            "boxes", {1, 3, 640, 640}, {{"boxes", {1, 8400, 4}}, {"scores", {1, 8400, 2}}}, 0},
+        // Detectors with anchors: their first class is the background.
+        KnownModel{"ultraface",
+                   {1, 3, 480, 640},
+                   {{"scores", {1, 17640, 2}}, {"boxes", {1, 17640, 4}}},
+                   1},
+        KnownModel{
+            "ultraface", {1, 3, 300, 300}, {{"scores", {1, 3000, 21}}, {"boxes", {1, 3000, 4}}}, 0},
+        KnownModel{"none", {1, 3, 640, 640}, {{"boxes", {1, 300, 4}}, {"scores", {1, 300, 1}}}, 0},
+        KnownModel{"nms",
+                   {1, 3, 640, 640},
+                   {{"boxes", {1, 8400, 4}}, {"scores", {1, 80, 8400}}, {"selected", {-1, 3}}},
+                   0},
         KnownModel{"nms", {1, 3, 640, 640}, {{"output", {-1, 7}}}, 0},
         KnownModel{"classification", {1, 3, 224, 224}, {{"scores", {1, 1000}}}, 0},
         KnownModel{"classification-tf", {1, 3, 224, 224}, {{"probs", {1, 1001}}}, 0},
@@ -168,6 +227,25 @@ TEST(FindPreset, SaysWhatANamedPresetExpects) {
   EXPECT_EQ(preset.error().message,
             "preset yolox does not fit the model: it expects one output [1,3549,5+classes] for an "
             "input of 416x416; the outputs are 758[1,85,22,22]; name another preset or 'none'");
+}
+
+TEST(FindPreset, FacePresetsRefuseEachOthersModels) {
+  const std::vector<std::pair<std::string, Outputs>> models = {
+      {"yunet", YunetOutputs()},
+      {"scrfd", ScrfdOutputs(true, true, kScrfdRows)},
+      {"centerface", CenterfaceOutputs(160, 160)},
+      {"retinaface",
+       {{"loc", {1, 16800, 4}}, {"conf", {1, 16800, 2}}, {"landmarks", {1, 16800, 10}}}}};
+  for (const auto& [own, outputs] : models) {
+    ModelFacts facts;
+    facts.inputs = {{"input", {1, 3, 640, 640}}};
+    facts.outputs = outputs;
+    for (const auto& [other, unused] : models) {
+      EXPECT_EQ(FindPreset(facts, other).ok(), other == own) << other << " of " << own;
+    }
+    facts.inputs[0].shape = {1, 3, 512, 640};
+    EXPECT_EQ(FindPreset(facts, own).ok(), false) << own << " of another size";
+  }
 }
 
 TEST(FindPreset, ListsPresetsForAnUnknownName) {
