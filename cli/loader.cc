@@ -25,6 +25,13 @@ Shape ParseDimensions(std::string_view text) {
   }
 }
 
+/// Whether `shape` only fills in what `declared` leaves open.
+bool Fits(const Shape& shape, const Shape& declared) {
+  return declared.empty() || std::ranges::equal(shape, declared, [](int64_t dim, int64_t wanted) {
+           return wanted < 0 || dim == wanted;
+         });
+}
+
 }  // namespace
 
 Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& option) {
@@ -57,13 +64,11 @@ std::shared_ptr<Executor> MakeExecutor(const ModelArguments& arguments) {
   return MakeThreadPool(ThreadCount(arguments));
 }
 
-Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments,
-                                  std::map<std::string, Shape> shapes) {
-  auto given = ParseShapes(arguments.shapes);
-  if (!given.ok()) return given.error();
-  shapes.merge(*given);
+Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments) {
+  auto shapes = ParseShapes(arguments.shapes);
+  if (!shapes.ok()) return shapes.error();
   PlanOptions options;
-  options.input_shapes = std::move(shapes);
+  options.input_shapes = std::move(*shapes);
   options.isa = arguments.isa;
   if (arguments.weights == "bfloat16") options.weights = WeightFormat::kBfloat16;
   return options;
@@ -71,10 +76,15 @@ Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments,
 
 Result<LoadedModel> LoadModel(const ModelArguments& arguments,
                               std::map<std::string, Shape> shapes) {
-  const auto options = PlanOptionsOf(arguments, std::move(shapes));
+  auto options = PlanOptionsOf(arguments);
   if (!options.ok()) return options.error();
   auto model = Model::Load(arguments.path);
   if (!model.ok()) return model.error();
+  for (const TensorInfo& input : (*model)->inputs()) {
+    const auto shape = shapes.find(input.name);
+    if (shape != shapes.end() && !Fits(shape->second, input.shape)) shapes.erase(shape);
+  }
+  options->input_shapes.merge(shapes);
   auto plan = Plan::Compile(**model, *options);
   if (!plan.ok()) return plan.error();
   return LoadedModel{std::move(*model), std::move(*plan)};

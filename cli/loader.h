@@ -25,9 +25,8 @@ Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& optio
 /// "NAME=1x3x640x640" for each input; kUsage if malformed.
 Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts);
 
-/// How the arguments ask for a plan. `shapes` go before those on the command line.
-Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments,
-                                  std::map<std::string, Shape> shapes = {});
+/// How the arguments ask for a plan.
+Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments);
 
 /// Number of threads: 0 stands for one for each core.
 int ThreadCount(const ModelArguments& arguments);
@@ -39,7 +38,8 @@ struct LoadedModel {
   std::shared_ptr<const Plan> plan;
 };
 
-/// Reads, checks and plans the model; `shapes` as for PlanOptionsOf.
+/// Reads, checks and plans the model. `shapes`, by input name, fill in what the model and the
+/// arguments leave open; others than that are not taken.
 Result<LoadedModel> LoadModel(const ModelArguments& arguments,
                               std::map<std::string, Shape> shapes = {});
 

@@ -36,7 +36,9 @@ int ExitCode(ErrorCode code) {
 
 void AddModel(CLI::App& command, ModelArguments& model, bool runs = true) {
   command.add_option("MODEL", model.path, "ONNX file")->required();
-  command.add_option("--shape", model.shapes, "Shape of an input, for those the model leaves open")
+  command
+      .add_option("--shape", model.shapes,
+                  "Shape of an input, in place of the one that the model states or leaves open")
       ->type_name("NAME=1x3x640x640");
   command.add_option("--isa", model.isa, "Instruction set (default: the best of this machine)");
   command

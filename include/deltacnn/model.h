@@ -55,8 +55,9 @@ enum class WeightFormat {
 };
 
 struct PlanOptions {
-  /// Shapes for inputs with unknown dimensions, by input name. Without one, an unknown batch
-  /// becomes 1 and an unknown height or width 320.
+  /// Shapes of inputs, by name. They replace what the model states, of the same rank (networks that
+  /// have no size built in run at any). Without one, an unknown batch becomes 1 and an unknown
+  /// height or width 320.
   std::map<std::string, Shape> input_shapes;
   /// Instruction set: "AVX3", "AVX2", "SSE4", "NEON", ...; empty: the best of this machine.
   std::string isa;

@@ -89,6 +89,16 @@ bool AllShapesKnown(const Graph& graph, const Node& node) {
   });
 }
 
+/// Tells of a node whose inputs do not fit what the model was given: another shape may.
+std::string NameInputs(const Graph& graph) {
+  std::string text;
+  for (const ValueId id : graph.inputs) {
+    const Value& value = graph.values[static_cast<size_t>(id)];
+    text += (text.empty() ? " (input '" : ", '") + value.name + "' is " + ToString(*value.shape);
+  }
+  return text.empty() ? text : text + "; another shape may fit)";
+}
+
 }  // namespace
 
 Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) {
@@ -114,13 +124,13 @@ Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) 
     }
     Shape& shape = *value.shape;
     if (given != shapes.end()) {
-      bool fits = given->second.size() == shape.size();
-      for (size_t d = 0; fits && d < shape.size(); ++d)
-        fits = given->second[d] >= 0 && (shape[d] < 0 || shape[d] == given->second[d]);
+      const bool fits = given->second.size() == shape.size() &&
+                        std::ranges::all_of(given->second, [](int64_t dim) { return dim >= 0; });
       if (!fits) {
         return Error{ErrorCode::kUsage, "shape " + ToString(given->second) +
                                             " does not fit input '" + value.name + "' of shape " +
-                                            ToString(shape)};
+                                            ToString(shape) + ": it needs " +
+                                            std::to_string(shape.size()) + " dimensions"};
       }
       shape = given->second;
     }
@@ -199,7 +209,13 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
           graph.values[static_cast<size_t>(node.outputs[o])].shape = claimed[o];
       result.dynamic[n] = context.data_dependent();
       set_outputs(context.data_dependent() ? Known::kDynamic : Known::kNothing);
-      if (!context.data_dependent()) report(status.error());
+      if (!context.data_dependent()) {
+        Error error = status.error();
+        const bool first = result.unsupported.empty();
+        if (fold && first && error.code == ErrorCode::kInvalidModel)
+          error.message += NameInputs(graph);
+        report(error);
+      }
       continue;
     }
     if (!AllShapesKnown(graph, node)) {

@@ -45,6 +45,18 @@ def test_inspect_takes_shapes(image_filter: Path) -> None:
     assert json.loads(printed)["outputs"][0]["shape"] == [1, 1, 24, 40]
 
 
+def test_inspect_replaces_shapes(detector: Path) -> None:
+    wide = call("inspect", detector, "--shape", "images=1x3x64x128", "--json", "-").good().out
+    report = json.loads(wide)
+    assert report["inputs"][0]["shape"] == [1, 3, 64, 128]
+    assert report["outputs"][0]["shape"][1] == 8 * 16 + 4 * 8 + 2 * 4
+    message = call("inspect", detector, "--shape", "images=3x64x64").error_line(2)
+    assert "[1,3,64,64]" in message
+    outcome = call("inspect", detector, "--shape", "images=1x4x64x64")
+    outcome.error_line(1)
+    assert "another shape may fit" in outcome.out
+
+
 def test_inspect_names_everything_unsupported(tmp_path: Path) -> None:
     model = support.make_unsupported(tmp_path / "odd.onnx")
     out = tmp_path / "odd.json"
