@@ -14,11 +14,9 @@ Result<std::vector<uint8_t>> Jpeg(const BgraPicture& picture) {
                     kMaxWidth);
 }
 
-/// What counts as an object; the rest was decoded as partners only.
-Answer ObjectsOf(Answer answer) {
-  std::erase_if(answer.detections, [](const Detection& detection) {
-    return !(detection.score >= Agreement::kObjectScore);
-  });
+Answer ObjectsOf(Answer answer, float score) {
+  std::erase_if(answer.detections,
+                [score](const Detection& detection) { return !(detection.score >= score); });
   return answer;
 }
 
@@ -58,8 +56,8 @@ Result<SampleFrame> Album::Draw(const FrameView& frame, const Answer& dense,
     file = std::move(*jpeg);
     return {};
   };
-  DELTACNN_RETURN_IF_ERROR(draw(ObjectsOf(dense), {}, sample.dense));
-  DELTACNN_RETURN_IF_ERROR(draw(ObjectsOf(incremental), {}, sample.incremental));
+  DELTACNN_RETURN_IF_ERROR(draw(ObjectsOf(dense, object_score_), {}, sample.dense));
+  DELTACNN_RETURN_IF_ERROR(draw(ObjectsOf(incremental, object_score_), {}, sample.incremental));
   if (heat.rows > 0) DELTACNN_RETURN_IF_ERROR(draw({}, heat, sample.heat));
   return sample;
 }

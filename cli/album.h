@@ -25,7 +25,8 @@ struct SampleFrame {
 /// Keeps a few frames, evenly spread over a video of unknown length, and the one with most errors.
 class Album {
  public:
-  explicit Album(const Preset& preset) : preset_(preset) {}
+  /// Draws objects with a score of at least `object_score`; the rest was decoded as partners only.
+  Album(const Preset& preset, float object_score) : preset_(preset), object_score_(object_score) {}
 
   /// A frame with its two answers, in its pixels. Only drawn if it is to be kept.
   Status Offer(const FrameView& frame, int64_t number, const Answer& dense,
@@ -38,6 +39,7 @@ class Album {
                            const HeatMap& heat);
 
   const Preset& preset_;
+  float object_score_;
   Canvas canvas_;
   std::vector<SampleFrame> spread_;
   std::optional<SampleFrame> worst_;

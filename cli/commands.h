@@ -74,6 +74,7 @@ struct VerifyArguments {
   std::string preset;
   int64_t frames = -1;  // below 0: all
   int64_t skip = 0;
+  double conf = 0.4;     // of an object
   std::string baseline;  // "skip:N" or "region" in place of the policy; empty: the policy
   std::string json;
   std::string html;  // file; empty: none
@@ -84,6 +85,7 @@ struct TuneArguments {
   VideoArguments video;
   std::string preset;
   double target = 0.99;  // lowest agreement with dense
+  double conf = 0.4;     // of an object
   int64_t frames = 288;  // at most
   int64_t skip = 0;
   std::string out;  // policy file

@@ -61,8 +61,6 @@ double LowestShare(const Agreement::Summary& summary) {
   return lowest;
 }
 
-bool IsObject(const Detection& detection) { return detection.score >= Agreement::kObjectScore; }
-
 }  // namespace
 
 double Trial::macs_share() const {
@@ -71,16 +69,18 @@ double Trial::macs_share() const {
   return (tuned * tuning.macs_share + held * held_out.macs_share) / std::max(tuned + held, 1.0);
 }
 
-Judge::Judge(const VisionModel& model, const Clip& clip, std::shared_ptr<Executor> executor)
+Judge::Judge(const VisionModel& model, const Clip& clip, std::shared_ptr<Executor> executor,
+             float object_score)
     : model_(model),
       clip_(clip),
       executor_(std::move(executor)),
+      agreement_(object_score),
       stretch_(std::min(kLongestStretch, clip.frames().size() / 4)),
       truth_(clip.frames().size()) {}
 
 Result<Judge> Judge::Create(const VisionModel& model, const Clip& clip,
-                            std::shared_ptr<Executor> executor) {
-  Judge judge(model, clip, std::move(executor));
+                            std::shared_ptr<Executor> executor, float object_score) {
+  Judge judge(model, clip, std::move(executor), object_score);
   DELTACNN_RETURN_IF_ERROR(judge.RunDense());
   const bool few_objects =
       judge.truth_[0].answer.kind == AnswerKind::kDetections && judge.objects() < kFewObjects;
@@ -91,6 +91,9 @@ Result<Judge> Judge::Create(const VisionModel& model, const Clip& clip,
 Status Judge::RunDense() {
   auto pipeline = Pipeline::Create(model_, RunPolicy{.name = "exact"}, executor_);
   if (!pipeline.ok()) return pipeline.error();
+  const auto is_object = [this](const Detection& detection) {
+    return detection.score >= agreement_.object_score();
+  };
   Progress progress;
   for (size_t f = 0; f < truth_.size() && !Interrupted(); ++f) {
     if (progress.due()) progress.Show(fmt::format("dense run {}/{}", f + 1, truth_.size()));
@@ -100,11 +103,11 @@ Status Judge::RunDense() {
     const auto report = pipeline->Step();
     if (!report.ok()) return report.error();
     DELTACNN_RETURN_IF_ERROR(
-        pipeline->Decode(Agreement::kPartnerScore, model_.preset.iou, truth.answer));
+        pipeline->Decode(agreement_.partner_score(), model_.preset.iou, truth.answer));
     for (size_t o = 0; o < model_.plan->outputs().size(); ++o)
       truth.outputs.push_back(PartOf(pipeline->stream().Output(o)));
     if (f == 0) continue;
-    objects_[SideOf(f)] += std::ranges::count_if(truth.answer.detections, IsObject);
+    objects_[SideOf(f)] += std::ranges::count_if(truth.answer.detections, is_object);
     ++frames_[SideOf(f)];
   }
   return {};
@@ -113,7 +116,7 @@ Status Judge::RunDense() {
 Status Judge::CompareFrame(size_t frame, Pipeline& pipeline, Sums& sums) const {
   const Truth& truth = truth_[frame];
   Answer answer;
-  DELTACNN_RETURN_IF_ERROR(pipeline.Decode(Agreement::kPartnerScore, model_.preset.iou, answer));
+  DELTACNN_RETURN_IF_ERROR(pipeline.Decode(agreement_.partner_score(), model_.preset.iou, answer));
   sums.agreement.Add(truth.answer, answer);
   if (!by_outputs_) return {};
   double worst = 0;
@@ -150,6 +153,7 @@ Result<Trial> Judge::Try(const RunPolicy& policy, double target) const {
   const double lenient = 1 - 2 * (1 - target);  // a stretch may be harder than the rest
   Trial trial;
   std::array<Sums, 2> sides;
+  for (Sums& side : sides) side.agreement = agreement_;
   for (size_t f = 0; f < truth_.size() && trial.complete; ++f) {
     DELTACNN_RETURN_IF_ERROR(pipeline->Feed(clip_.frames()[f]));
     const auto report = pipeline->Step();

@@ -45,9 +45,9 @@ class Judge {
   /// With fewer objects than this in the clip, a single one would decide.
   static constexpr int64_t kFewObjects = 50;
 
-  /// `clip` holds at least kFewestFrames.
+  /// `clip` holds at least kFewestFrames. An object has a score of at least `object_score`.
   static Result<Judge> Create(const VisionModel& model, const Clip& clip,
-                              std::shared_ptr<Executor> executor);
+                              std::shared_ptr<Executor> executor, float object_score);
 
   /// Runs the policy over the whole clip. Gives up as soon as `target` is out of reach, or at the
   /// end of a stretch with less than what `target` allows twice.
@@ -71,7 +71,8 @@ class Judge {
     Samples deviation;
   };
 
-  Judge(const VisionModel& model, const Clip& clip, std::shared_ptr<Executor> executor);
+  Judge(const VisionModel& model, const Clip& clip, std::shared_ptr<Executor> executor,
+        float object_score);
   Status RunDense();
   Status CompareFrame(size_t frame, Pipeline& pipeline, Sums& sums) const;
   Score ScoreOf(const Sums& sums) const;
@@ -81,7 +82,8 @@ class Judge {
   const VisionModel& model_;
   const Clip& clip_;
   std::shared_ptr<Executor> executor_;
-  size_t stretch_;  // frames
+  Agreement agreement_;  // of no frames: what that of each side starts as
+  size_t stretch_;       // frames
   bool by_outputs_ = false;
   std::vector<Truth> truth_;             // by frame of the clip
   std::array<int64_t, 2> objects_ = {};  // by side; the first frame counts on none

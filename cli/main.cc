@@ -162,6 +162,9 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
       ->check(CLI::Range(int64_t{1}, kMostFrames));
   command.add_option("--skip", arguments.skip, "Leave out so many frames first")
       ->check(CLI::Range(int64_t{0}, kMostFrames));
+  command.add_option("--conf", arguments.conf, "Lowest score of an object")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   command
       .add_option("--baseline", arguments.baseline,
                   "Instead of the policy: skip:N (dense on one frame in N) or region (dense on "
@@ -200,6 +203,9 @@ void AddTune(CLI::App& app, TuneArguments& arguments, Action& action) {
   AddVideo(command, arguments.video)->required();
   command.add_option("--target", arguments.target, "Lowest agreement with dense")
       ->check(CLI::Range(0.5, 1.0))
+      ->capture_default_str();
+  command.add_option("--conf", arguments.conf, "Lowest score of an object")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command.add_option("-o,--out", arguments.out, "Policy file to write; - for stdout")
       ->type_name("POLICY.json")

@@ -10,16 +10,19 @@
 namespace deltacnn::cli {
 namespace {
 
-int64_t ObjectsOf(const Answer& answer) {
-  return std::ranges::count_if(answer.detections, [](const Detection& detection) {
-    return detection.score >= Agreement::kObjectScore;
-  });
+int64_t ObjectsOf(const Answer& answer, float score) {
+  return std::ranges::count_if(
+      answer.detections, [score](const Detection& detection) { return detection.score >= score; });
 }
 
 }  // namespace
 
-Verifier::Verifier(const VisionModel& model, std::unique_ptr<Contender> contender, Pipeline dense)
-    : model_(model), contender_(std::move(contender)), dense_(std::move(dense)) {
+Verifier::Verifier(const VisionModel& model, std::unique_ptr<Contender> contender, Pipeline dense,
+                   float object_score)
+    : model_(model),
+      contender_(std::move(contender)),
+      dense_(std::move(dense)),
+      agreement_(object_score) {
   if (contender_->work() != nullptr) layers_.resize(contender_->work()->size());
 }
 
@@ -45,7 +48,7 @@ Status Verifier::Add(const FrameView& frame, int64_t number, double decode_ms) {
   DELTACNN_RETURN_IF_ERROR(StepContender());
   if (!dense_first) DELTACNN_RETURN_IF_ERROR(StepDense());
   const double difference = CompareOutputs(number);
-  const float conf = Agreement::kPartnerScore;
+  const float conf = agreement_.partner_score();
   DELTACNN_RETURN_IF_ERROR(dense_.Decode(conf, model_.preset.iou, dense_answer_));
   DELTACNN_RETURN_IF_ERROR(contender_->Decode(conf, model_.preset.iou, answer_));
   FrameRecord& record = records_.emplace_back(FrameRecord{.number = number,
@@ -92,7 +95,7 @@ double Verifier::CompareOutputs(int64_t number) {
 }
 
 void Verifier::CompareAnswers(FrameRecord& record) {
-  Agreement agreement;
+  Agreement agreement(agreement_.object_score());
   agreement.Add(dense_answer_, answer_);
   const Agreement::Summary summary = agreement.Summarize();
   const auto lost = [](int64_t objects, const std::optional<double>& share) {
@@ -100,7 +103,7 @@ void Verifier::CompareAnswers(FrameRecord& record) {
   };
   record.objects = summary.objects;
   record.missed = lost(record.objects, summary.recall50);
-  record.wrong = lost(ObjectsOf(answer_), summary.precision50);
+  record.wrong = lost(ObjectsOf(answer_, agreement.object_score()), summary.precision50);
 }
 
 /// The documented fields, and what the layers did: shares of the pixels of a dense run.

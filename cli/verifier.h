@@ -44,11 +44,12 @@ struct LayerRecord {
 
 class Verifier {
  public:
-  /// `model` must outlive it.
-  Verifier(const VisionModel& model, std::unique_ptr<Contender> contender, Pipeline dense);
+  /// `model` must outlive it. An object has a score of at least `object_score`.
+  Verifier(const VisionModel& model, std::unique_ptr<Contender> contender, Pipeline dense,
+           float object_score);
 
   /// Keeps pictures of some frames.
-  void StartAlbum() { album_.emplace(model_.preset); }
+  void StartAlbum() { album_.emplace(model_.preset, agreement_.object_score()); }
   /// One more frame, the `number`-th of the video.
   Status Add(const FrameView& frame, int64_t number, double decode_ms);
 

@@ -158,7 +158,8 @@ Status Verify(const VerifyArguments& arguments) {
   if (!source.ok()) return source.error();
   const bool is_baseline = !arguments.baseline.empty();
   if (!is_baseline) fmt::print(stderr, "{}\n", policy->GivesUp());
-  Verifier verifier(*model, std::move(*contender), std::move(*dense));
+  Verifier verifier(*model, std::move(*contender), std::move(*dense),
+                    static_cast<float>(arguments.conf));
   if (!arguments.html.empty()) verifier.StartAlbum();
   DELTACNN_RETURN_IF_ERROR(Loop(arguments, *source, verifier));
 

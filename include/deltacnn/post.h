@@ -208,20 +208,21 @@ class Decoder {
   /// Create saw) the answer is empty.
   Status Decode(std::span<const TensorView> outputs, float conf, float iou, Answer& answer);
 
-  /// Scores from which on regions() has an object, if `conf` is not lower still.
-  static constexpr float kFaintScore = 0.1F;
   /// Where the outputs last decoded hold an object, be it too faint for the answer: the boxes with
-  /// a score of at least kFaintScore, for Stream::SetFocus. Of decoders that do not look for boxes,
-  /// and before the first Decode, one region that covers any picture. Valid until the next Decode.
+  /// a score of at least 0.1, or the preset's `conf` if that is lower, for Stream::SetFocus.
+  /// (FastestDet: 0.32, since its scores are means of two probabilities, not their product.) Of
+  /// decoders that do not look for boxes, and before the first Decode, one region that covers any
+  /// picture. Valid until the next Decode.
   std::span<const Region> regions() const { return regions_; }
 
   /// Number of classes that the outputs have room for; 0 where the shapes do not tell.
   int classes() const;
 
  private:
-  Decoder(std::unique_ptr<FamilyDecoder> family, bool finds_boxes);
+  Decoder(std::unique_ptr<FamilyDecoder> family, bool finds_boxes, float region_score);
   std::unique_ptr<FamilyDecoder> family_;
   bool finds_boxes_;
+  float region_score_;  // of the boxes that are regions
   std::vector<Region> regions_;
 };
 
@@ -237,7 +238,13 @@ float BoxIou(const Detection& a, const Detection& b);
 class Agreement {
  public:
   static constexpr float kObjectScore = 0.40F;
-  static constexpr float kPartnerScore = 0.25F;  // decode both answers with conf <= this
+
+  /// Another score may decide what an object is; that of a partner keeps its ratio to it.
+  Agreement() = default;
+  explicit Agreement(float object_score) : object_score_(object_score) {}
+  float object_score() const { return object_score_; }
+  /// Decode both answers with `conf` at or below this.
+  float partner_score() const { return object_score_ * (0.25F / kObjectScore); }
 
   /// Shares are 1 where there was nothing to find, and absent where the model has no such answers.
   struct Summary {
@@ -249,7 +256,7 @@ class Agreement {
     std::optional<double> precision75;
     std::optional<double> same_top1;  // share of frames with the same best class
     std::optional<double> pixels;     // share of pixels with the same class
-    std::optional<double> keypoints;  // share of the dense run's key points (score >= 0.40)
+    std::optional<double> keypoints;  // share of the dense run's key points (object_score())
                                       // that moved by at most 5 % of the points' extent
   };
 
@@ -262,9 +269,10 @@ class Agreement {
     int64_t hits = 0;
     int64_t total = 0;
   };
-  static void AddObjects(const std::vector<Detection>& objects,
-                         const std::vector<Detection>& others, Share& at50, Share& at75);
+  void AddObjects(const std::vector<Detection>& objects, const std::vector<Detection>& others,
+                  Share& at50, Share& at75) const;
 
+  float object_score_ = kObjectScore;
   int64_t frames_ = 0;
   bool has_objects_ = false;
   bool has_topk_ = false;

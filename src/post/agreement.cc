@@ -6,9 +6,10 @@
 namespace deltacnn {
 namespace {
 
-bool HasPartner(const Detection& object, const std::vector<Detection>& others, float iou) {
+bool HasPartner(const Detection& object, const std::vector<Detection>& others, float score,
+                float iou) {
   return std::any_of(others.begin(), others.end(), [&](const Detection& other) {
-    return other.class_id == object.class_id && other.score >= Agreement::kPartnerScore &&
+    return other.class_id == object.class_id && other.score >= score &&
            BoxIou(object, other) >= iou;
   });
 }
@@ -56,7 +57,7 @@ void Agreement::Add(const Answer& dense, const Answer& incremental) {
       const float reach = 0.05F * Extent(dense.keypoints);
       for (size_t i = 0; i < dense.keypoints.size(); ++i) {
         const KeyPoint& a = dense.keypoints[i];
-        if (!(a.score >= kObjectScore)) continue;
+        if (!(a.score >= object_score_)) continue;
         ++keypoints_.total;
         if (i >= incremental.keypoints.size()) continue;
         const KeyPoint& b = incremental.keypoints[i];
@@ -68,13 +69,13 @@ void Agreement::Add(const Answer& dense, const Answer& incremental) {
 }
 
 void Agreement::AddObjects(const std::vector<Detection>& objects,
-                           const std::vector<Detection>& others, Share& at50, Share& at75) {
+                           const std::vector<Detection>& others, Share& at50, Share& at75) const {
   for (const Detection& object : objects) {
-    if (!(object.score >= kObjectScore)) continue;
+    if (!(object.score >= object_score_)) continue;
     ++at50.total;
     ++at75.total;
-    at50.hits += HasPartner(object, others, 0.5F);
-    at75.hits += HasPartner(object, others, 0.75F);
+    at50.hits += HasPartner(object, others, partner_score(), 0.5F);
+    at75.hits += HasPartner(object, others, partner_score(), 0.75F);
   }
 }
 

@@ -92,6 +92,9 @@ class FastestdetDecoder final : public FamilyDecoder {
     Use(facts, output);
   }
 
+  /// Others multiply two probabilities; the mean of two that are equal is the root.
+  float FaintScore() const override { return std::sqrt(kFaintScore); }
+
  private:
   void Run(std::span<const TensorView> in, float conf, float iou, Answer& answer) override {
     candidates_.clear();

@@ -102,7 +102,7 @@ void FamilyDecoder::Use(const ModelFacts& facts, int index, Values values) {
   slots_.push_back({index, output.name, output.shape, values});
 }
 
-Status FamilyDecoder::Decode(std::span<const TensorView> outputs, float conf, float faint,
+Status FamilyDecoder::Decode(std::span<const TensorView> outputs, float conf, float lowest,
                              float iou, Answer& answer) {
   Clear(answer);
   answer_conf_ = conf;
@@ -131,12 +131,15 @@ Status FamilyDecoder::Decode(std::span<const TensorView> outputs, float conf, fl
     }
     bound_.push_back(view);
   }
-  Run(bound_, faint, iou, answer);
+  Run(bound_, lowest, iou, answer);
   return {};
 }
 
-Decoder::Decoder(std::unique_ptr<FamilyDecoder> family, bool finds_boxes)
-    : family_(std::move(family)), finds_boxes_(finds_boxes), regions_{kEverywhere} {}
+Decoder::Decoder(std::unique_ptr<FamilyDecoder> family, bool finds_boxes, float region_score)
+    : family_(std::move(family)),
+      finds_boxes_(finds_boxes),
+      region_score_(region_score),
+      regions_{kEverywhere} {}
 Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder& Decoder::operator=(Decoder&&) noexcept = default;
 Decoder::~Decoder() = default;
@@ -160,16 +163,18 @@ Result<Decoder> Decoder::Create(const Preset& preset, const ModelFacts& facts) {
                                         std::to_string(classes) +
                                         " classes; give one name for each class"};
   }
-  return Decoder(std::move(*family), FindsBoxes(preset.decoder));
+  const float region_score = std::min(preset.conf, (*family)->FaintScore());
+  return Decoder(std::move(*family), FindsBoxes(preset.decoder), region_score);
 }
 
 Status Decoder::Decode(std::span<const TensorView> outputs, float conf, float iou, Answer& answer) {
   regions_.assign(1, kEverywhere);
-  const float faint = finds_boxes_ ? std::min(conf, kFaintScore) : conf;
-  DELTACNN_RETURN_IF_ERROR(family_->Decode(outputs, conf, faint, iou, answer));
+  const float lowest = finds_boxes_ ? std::min(conf, region_score_) : conf;
+  DELTACNN_RETURN_IF_ERROR(family_->Decode(outputs, conf, lowest, iou, answer));
   if (!finds_boxes_) return {};
   regions_.clear();
-  for (const Detection& d : answer.detections) regions_.push_back({d.x1, d.y1, d.x2, d.y2});
+  for (const Detection& d : answer.detections)
+    if (d.score >= region_score_) regions_.push_back({d.x1, d.y1, d.x2, d.y2});
   // Best score first.
   const auto below = std::ranges::find_if_not(
       answer.detections, [conf](const Detection& d) { return d.score >= conf; });

@@ -20,12 +20,15 @@ class FamilyDecoder {
  public:
   virtual ~FamilyDecoder() = default;
 
-  /// Objects below `conf` are wanted as boxes only, down to `faint`.
-  Status Decode(std::span<const TensorView> outputs, float conf, float faint, float iou,
+  /// Objects below `conf` are wanted as boxes only, down to `lowest`.
+  Status Decode(std::span<const TensorView> outputs, float conf, float lowest, float iou,
                 Answer& answer);
+  /// The score from which on a box may well become an object soon.
+  virtual float FaintScore() const { return kFaintScore; }
   int classes() const { return classes_; }
 
  protected:
+  static constexpr float kFaintScore = 0.1F;
   enum class Values { kFloats, kAnyNumbers };
 
   /// Output number `index` of the model becomes the next element of Run's `in`.

@@ -99,6 +99,7 @@ std::vector<Preset> MakeTable() {
     if (preset.name == "yolov8-pose") preset.keypoints = 17;
     if (preset.name == "posenet") preset.conf = 0.3F;  // the mean over all 17 points
     if (preset.name == "ultraface") preset.conf = 0.6F;
+    if (preset.name == "fastestdet") preset.conf = 0.65F;  // a mean of two scores, not a product
     if (preset.name == "scrfd") {
       preset.conf = 0.5F;
       preset.iou = 0.4F;

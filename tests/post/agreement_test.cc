@@ -40,6 +40,17 @@ TEST(Agreement, CountsObjectsBothWays) {
   EXPECT_FALSE(summary.same_top1.has_value());
 }
 
+TEST(Agreement, TakesAnotherScore) {
+  Agreement agreement(0.8F);
+  EXPECT_FLOAT_EQ(agreement.partner_score(), 0.5F);
+  // Found; not found: its partner is too weak; too weak to count.
+  agreement.Add(Objects({MakeBox(0, 0.9F, 0, 0, 10, 10), MakeBox(0, 0.8F, 100, 0, 110, 10),
+                         MakeBox(0, 0.79F, 200, 0, 210, 10)}),
+                Objects({MakeBox(0, 0.51F, 0, 0, 10, 10), MakeBox(0, 0.49F, 100, 0, 110, 10)}));
+  EXPECT_EQ(agreement.Summarize().objects, 2);
+  EXPECT_DOUBLE_EQ(*agreement.Summarize().recall50, 0.5);
+}
+
 TEST(Agreement, AddsFramesUp) {
   Agreement agreement;
   const Answer one = Objects({MakeBox(0, 0.9F, 0, 0, 10, 10)});

@@ -159,7 +159,12 @@ TEST(Regions, HoldWhatIsTooFaintForTheAnswer) {
   EXPECT_EQ(decoder->regions()[1].y2, 26);
   ASSERT_TRUE(decoder->Decode(model.Views(), 0.01F, 0.5F, answer).ok());
   EXPECT_EQ(answer.detections.size(), 3U);
-  EXPECT_EQ(decoder->regions().size(), 3U);
+  EXPECT_EQ(decoder->regions().size(), 2U) << "not what one call asks for";
+  preset.conf = 0.01F;
+  decoder = Decoder::Create(preset, model.facts());
+  ASSERT_TRUE(decoder.ok());
+  ASSERT_TRUE(decoder->Decode(model.Views(), 0.4F, 0.5F, answer).ok());
+  EXPECT_EQ(decoder->regions().size(), 3U) << "what the user calls an object";
   EXPECT_FALSE(decoder->Decode({}, 0.4F, 0.5F, answer).ok());
   EXPECT_EQ(decoder->regions()[0].x2, INFINITY);
 }
