@@ -164,6 +164,9 @@ class Suggestion {
   }
 
  private:
+  // Transformers give two outputs of the same form for a few hundred queries.
+  static constexpr int64_t kFewestPriors = 1000;
+
   std::string FromAll() const {
     if (!input_ || facts_.outputs.empty() || task_ == "obb") return "none";
     if (task_ == "classify") return "yolov8-cls";
@@ -176,7 +179,8 @@ class Suggestion {
     // Two outputs a stride are NanoDet's; a single one needs a look at its size.
     if (count >= 6 && Fits("nanodet")) return "nanodet";
     if (HasBoxPerCell()) return "boxes";
-    if (count == 2 && Fits("ultraface")) return "ultraface";
+    if (count == 2 && first.size() == 3 && first[1] >= kFewestPriors && Fits("ultraface"))
+      return "ultraface";
     for (const TensorFacts& output : facts_.outputs) {
       const Shape& s = output.shape;
       const bool rows = s.size() == 3 && s[0] == 1 && !SameSize(s[1], s[2], 1);
@@ -185,8 +189,10 @@ class Suggestion {
         if (!yolo.empty()) return yolo;
       }
     }
-    const bool selects = first.size() != 2 || first[0] != 1 || count > 1;
-    if (selects && Fits("nms")) return "nms";
+    const bool vectors = std::ranges::all_of(facts_.outputs, [](const TensorFacts& o) {
+      return o.shape.size() == 2 && o.shape[0] == 1;
+    });
+    if (!vectors && Fits("nms")) return "nms";
     if (first.size() == 4) return FromPlanes(first);
     if (first.size() == 3) return SameSize(first[1], first[2], 1) ? "segmentation" : "none";
     if (first.size() <= 2 && count == 1) return FromVector(first);

@@ -140,6 +140,10 @@ INSTANTIATE_TEST_SUITE_P(
         KnownModel{
             "ultraface", {1, 3, 300, 300}, {{"scores", {1, 3000, 21}}, {"boxes", {1, 3000, 4}}}, 0},
         KnownModel{"none", {1, 3, 640, 640}, {{"boxes", {1, 300, 4}}, {"scores", {1, 300, 1}}}, 0},
+        // A transformer's queries, and what a face refined to.
+        KnownModel{"none", {1, 3, 800, 800}, {{"logits", {1, 100, 92}}, {"b", {1, 100, 4}}}, 0},
+        KnownModel{
+            "none", {1, 48, 48, 3}, {{"box", {1, 4}}, {"points", {1, 10}}, {"face", {1, 2}}}, 0},
         KnownModel{"nms",
                    {1, 3, 640, 640},
                    {{"boxes", {1, 8400, 4}}, {"scores", {1, 80, 8400}}, {"selected", {-1, 3}}},
