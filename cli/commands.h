@@ -85,7 +85,7 @@ struct TuneArguments {
   VideoArguments video;
   std::string preset;
   double target = 0.99;  // lowest agreement with dense
-  double conf = 0.4;     // of an object
+  double conf = -1;      // of an object; below 0: the preset's
   int64_t frames = 288;  // at most
   int64_t skip = 0;
   std::string out;  // policy file

@@ -139,7 +139,8 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
       ->needs(encode)
       ->capture_default_str();
   command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
-  command.add_option("--conf", arguments.conf, "Lowest score")->check(CLI::Range(0.0, 1.0));
+  command.add_option("--conf", arguments.conf, "Lowest score (default: the preset's)")
+      ->check(CLI::Range(0.0, 1.0));
   command.add_option("--iou", arguments.iou, "Overlap above which the worse box goes")
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--frames", arguments.frames, "Stop after so many frames")
@@ -204,9 +205,8 @@ void AddTune(CLI::App& app, TuneArguments& arguments, Action& action) {
   command.add_option("--target", arguments.target, "Lowest agreement with dense")
       ->check(CLI::Range(0.5, 1.0))
       ->capture_default_str();
-  command.add_option("--conf", arguments.conf, "Lowest score of an object")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+  command.add_option("--conf", arguments.conf, "Lowest score of an object (default: the preset's)")
+      ->check(CLI::Range(0.0, 1.0));
   command.add_option("-o,--out", arguments.out, "Policy file to write; - for stdout")
       ->type_name("POLICY.json")
       ->required();

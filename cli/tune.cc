@@ -209,8 +209,8 @@ Status Tune(const TuneArguments& arguments) {
                  fmt::format("{}: {} frames are too few to tune on; give {}", arguments.video.path,
                              frames, Judge::kFewestFrames)};
   }
-  const auto judge = Judge::Create(*model, *clip, MakeExecutor(arguments.model),
-                                   static_cast<float>(arguments.conf));
+  const float conf = arguments.conf < 0 ? model->preset.conf : static_cast<float>(arguments.conf);
+  const auto judge = Judge::Create(*model, *clip, MakeExecutor(arguments.model), conf);
   if (!judge.ok()) return judge.error();
   if (!judge->has_decoder()) {
     fmt::print(stderr, "no decoder for this model: judged by how far its outputs deviate\n");
