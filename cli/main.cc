@@ -38,7 +38,9 @@ void AddModel(CLI::App& command, ModelArguments& model, bool runs = true) {
   command.add_option("MODEL", model.path, "ONNX file")->required();
   command
       .add_option("--shape", model.shapes,
-                  "Shape of an input, in place of the one that the model states or leaves open")
+                  "Shape of an input, in place of the one that the model states or leaves open; "
+                  "once for each input")
+      ->allow_extra_args(false)
       ->type_name("NAME=1x3x640x640");
   command.add_option("--isa", model.isa, "Instruction set (default: the best of this machine)");
   command
@@ -183,6 +185,7 @@ void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
   AddPolicy(command, arguments.policy);
   command.add_option("--active", arguments.active, "Shares of the input that change")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command

@@ -72,7 +72,7 @@ def test_run_saves_a_video(detector: Path, clip: Path, tmp_path: Path, options: 
 def test_run_draws_on_the_picture(image_filter: Path, clip: Path, tmp_path: Path) -> None:
     """Without a decoder only the line of text at the bottom differs from the clip."""
     saved = tmp_path / "out.mp4"
-    call("run", image_filter, clip, "--save", saved, "--frames", 3, "--shape", "x=1x3x64x64").good()
+    call("run", image_filter, "--shape", "x=1x3x64x64", clip, "--save", saved, "--frames", 3).good()
     pictures = []
     for path in (clip, saved):
         command = ["ffmpeg", "-v", "error", "-i", str(path), "-vf", "select=eq(n\\,2)"]
