@@ -334,8 +334,8 @@ void Lower(Graph& graph) {
   LowerGathers(graph);
   JoinSlices(graph);
   LowerRepeats(graph);
+  LowerNormalisations(graph);
   LowerGlobalReductions(graph);
-  LowerInstanceNormalization(graph);
   LowerArithmetic(graph);
   HoistChains(graph);
   FuseChains(graph);

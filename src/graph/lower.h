@@ -43,8 +43,8 @@ void JoinSlices(Graph& graph);
 /// Functions of one number go before reshapes and transposes, if a node there can take them into
 /// its chain.
 void HoistChains(Graph& graph);
-/// InstanceNormalization becomes statistics and their application (lower_norm.cc).
-void LowerInstanceNormalization(Graph& graph);
+/// Normalisations by the statistics of many pixels become those and arithmetic (lower_norm.cc).
+void LowerNormalisations(Graph& graph);
 /// float32 arithmetic becomes "Pointwise" nodes, that of other types "TypedArithmetic".
 void LowerArithmetic(Graph& graph);
 /// Pointwise nodes move into the chain of their producer; spelled-out activations become one step.

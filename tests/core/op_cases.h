@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "graph_maker.h"
+#include "node_model.h"
 
 namespace deltacnn::testing {
 
@@ -232,6 +232,12 @@ inline void AddWindowCases(std::vector<NodeCase>& cases) {
        .inputs = {Floats({1, 1, 1, 2}, {1, 5}), two, one},
        .constants = {1, 2}},
       {1 - 4 / std::sqrt(4.25), 1 + 4 / std::sqrt(4.25)});
+  add({.op = "GroupNormalization",
+       .opset = 21,
+       .attributes = {{"num_groups", int64_t{1}}, {"epsilon", 0.75f}},
+       .inputs = {Floats({1, 2, 1, 1}, {1, 5}), Floats({2}, {2, 4}), Floats({2}, {1, 0})},
+       .constants = {1, 2}},
+      {1 - 4 / std::sqrt(4.75), 8 / std::sqrt(4.75)});
   add({.op = "LayerNormalization",
        .inputs = {Image({1, 3, 4}), Image({4}), Image({4})},
        .constants = {1, 2}});
@@ -278,14 +284,6 @@ inline std::vector<NodeCase> AllNodeCases() {
   AddWindowCases(cases);
   AddOtherCases(cases);
   return cases;
-}
-
-/// The case as a model: inputs that are no constants become graph inputs.
-inline Graph ModelGraph(const OpCase& test) {
-  Graph graph = OpGraph(test).graph;
-  for (const ValueId id : graph.nodes[0].inputs)
-    if (id != kNoValue && graph.Constant(id) == nullptr) graph.inputs.push_back(id);
-  return graph;
 }
 
 }  // namespace deltacnn::testing

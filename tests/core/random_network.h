@@ -378,8 +378,13 @@ class RandomNetwork : private RandomUnits {
     const ValueId x = Any(4);
     if (x == kNoValue) return;
     const int64_t channels = shape(x)[1];
-    switch (Pick(4)) {
-      case 0:
+    switch (Pick(5)) {
+      case 0: {
+        const int64_t groups = channels % 2 == 0 && Chance(70) ? channels / 2 : 1;
+        Apply("GroupNormalization", x, {Weights({groups}), Weights({groups})},
+              {{"num_groups", groups}, {"epsilon", 0.3f}});
+        return;
+      }
       case 1:
         Apply("InstanceNormalization", x, {Weights({channels}), Weights({channels})},
               {{"epsilon", 0.3f}});
