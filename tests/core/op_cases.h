@@ -58,6 +58,8 @@ inline void AddUnaryCases(std::vector<NodeCase>& cases) {
   const auto relu6 = [](double v) { return std::clamp(v, 0.0, 1.0); };
   add("Abs", [](double v) { return std::abs(v); });
   add("Ceil", [](double v) { return std::ceil(v); });
+  add("Celu", [](double v) { return v < 0 ? std::expm1(v) : v; });
+  add("Celu", [](double v) { return v < 0 ? 2.5 * std::expm1(v / 2.5) : v; }, {{"alpha", 2.5f}});
   add("Clip", [](double v) { return v; });
   add("Cos", [](double v) { return std::cos(v); });
   add("Dropout", [](double v) { return v; });
