@@ -10,18 +10,6 @@
 namespace deltacnn {
 namespace {
 
-ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
-                    Shape shape) {
-  Tensor tensor(DType::kFloat32, shape);
-  std::ranges::copy(data, tensor.as<float>().begin());
-  Value value;
-  value.name = name;
-  value.dtype_known = true;
-  value.shape = std::move(shape);
-  value.constant = std::make_shared<const Tensor>(std::move(tensor));
-  return graph.AddValue(std::move(value));
-}
-
 ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape) {
   Value value;
   value.name = name;
@@ -198,6 +186,18 @@ std::optional<PictureReduction> FindReduction(const Graph& graph, const Node& no
 }
 
 }  // namespace
+
+ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
+                    Shape shape) {
+  Tensor tensor(DType::kFloat32, shape);
+  std::ranges::copy(data, tensor.as<float>().begin());
+  Value value;
+  value.name = name;
+  value.dtype_known = true;
+  value.shape = std::move(shape);
+  value.constant = std::make_shared<const Tensor>(std::move(tensor));
+  return graph.AddValue(std::move(value));
+}
 
 std::vector<int> Producers(const Graph& graph) {
   std::vector<int> producer(graph.values.size(), -1);

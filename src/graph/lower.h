@@ -69,6 +69,9 @@ std::vector<int> Producers(const Graph& graph);
 bool TakesChain(const Node& node);
 /// True of moves that leave the elements in their row-major order (lower_moves.cc).
 bool KeepsOrder(const Node& node);
+/// A new float32 constant.
+ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
+                    Shape shape);
 /// A new value of the type of another one, whose name it extends (this and the next:
 /// lower_moves.cc).
 ValueId AddLike(Graph& graph, ValueId like, const std::string& suffix, Shape shape);

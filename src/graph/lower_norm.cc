@@ -1,8 +1,10 @@
 // Normalisations become statistics and their application.
+#include <limits>
 #include <utility>
 
 #include "graph/expansion.h"
 #include "graph/lower.h"
+#include "ops/normalise.h"
 
 namespace deltacnn {
 namespace {
@@ -57,6 +59,41 @@ void NormaliseGroups(Graph& graph, const Node& node, Expansion& parts) {
   parts.Finish("Add", {scaled, offset});
 }
 
+void DivideByNorm(Graph& graph, const Node& node, Expansion& parts) {
+  const ValueId x = node.inputs[0];
+  Shape reduced = *At(graph, x).shape;
+  int64_t axis = node.Int("axis", -1);
+  axis += axis < 0 ? static_cast<int64_t>(reduced.size()) : 0;
+  reduced[static_cast<size_t>(axis)] = 1;
+  const ValueId norm = parts.Add(".norm", node.Int("p", 2) == 1 ? "ReduceL1" : "ReduceL2", {x},
+                                 reduced, {{"axes", std::vector<int64_t>{axis}}});
+  // Where the norm is zero, so are the elements, and what they become.
+  const ValueId smallest =
+      AddConstant(graph, node.name + ".smallest", {std::numeric_limits<float>::denorm_min()}, {});
+  parts.Finish("Div", {x, parts.Add(".divisor", "Max", {norm, smallest}, reduced)});
+}
+
+void DivideByDeviation(Graph& graph, const Node& node, Expansion& parts) {
+  const ValueId x = node.inputs[0];
+  const Shape shape = *At(graph, x).shape;
+  Shape reduced = shape;
+  std::vector<int64_t> axes;
+  for (int64_t axis : MeanVarianceAxes(node)) {
+    axis += axis < 0 ? static_cast<int64_t>(shape.size()) : 0;
+    // Without axes of one element, pictures are reduced by rows.
+    if (std::exchange(reduced[static_cast<size_t>(axis)], 1) != 1) axes.push_back(axis);
+  }
+  if (axes.empty()) axes = MeanVarianceAxes(node);
+  const Attributes over = {{"axes", axes}};
+  const ValueId mean = parts.Add(".mean", "ReduceMean", {x}, reduced, over);
+  const ValueId centred = parts.Add(".centred", "Sub", {x, mean}, shape);
+  const ValueId squares = parts.Add(".squares", "Mul", {centred, centred}, shape);
+  const ValueId variance = parts.Add(".variance", "ReduceMean", {squares}, reduced, over);
+  const ValueId deviation = parts.Add(".deviation", "Sqrt", {variance}, reduced);
+  const ValueId epsilon = AddConstant(graph, node.name + ".epsilon", {1e-9f}, {});
+  parts.Finish("Div", {centred, parts.Add(".divisor", "Add", {deviation, epsilon}, reduced)});
+}
+
 }  // namespace
 
 void LowerNormalisations(Graph& graph) {
@@ -66,6 +103,10 @@ void LowerNormalisations(Graph& graph) {
     Expansion parts(graph, node, nodes);
     if (node.op == "InstanceNormalization" || node.op == "GroupNormalization") {
       NormaliseGroups(graph, node, parts);
+    } else if (node.op == "LpNormalization") {
+      DivideByNorm(graph, node, parts);
+    } else if (node.op == "MeanVarianceNormalization") {
+      DivideByDeviation(graph, node, parts);
     } else {
       nodes.push_back(std::move(node));
     }

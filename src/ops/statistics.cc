@@ -199,11 +199,44 @@ Status InferGroups(InferContext& context) {
   return CheckScaleAndBias(context, context.opset() < kPerChannelSince ? groups : channels);
 }
 
+Status InferLp(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
+  const auto axis = context.NormalisedAxis(context.node.Int("axis", -1), context.rank(0));
+  if (!axis.ok()) return axis.error();
+  if (const int64_t p = context.node.Int("p", 2); p != 1 && p != 2)
+    return context.Invalid("p is " + std::to_string(p) + ", neither 1 nor 2");
+  return {};
+}
+
+Status InferMeanVariance(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
+  if (ElementCount(context.shape(0)) < 1)
+    return context.Invalid("nothing to normalise in " + ToString(context.shape(0)));
+  for (const int64_t axis : MeanVarianceAxes(context.node)) {
+    if (const auto normal = context.NormalisedAxis(axis, context.rank(0)); !normal.ok())
+      return normal.error();
+  }
+  return {};
+}
+
+Status InferByType(InferContext& context) {
+  const std::string& op = context.node.op;
+  if (op == "GroupNormalization") return InferGroups(context);
+  if (op == "LpNormalization") return InferLp(context);
+  if (op == "MeanVarianceNormalization") return InferMeanVariance(context);
+  return InferInstances(context);
+}
+
 }  // namespace
 
+std::vector<int64_t> MeanVarianceAxes(const Node& node) {
+  std::vector<int64_t> axes = node.Ints("axes");
+  if (axes.empty()) axes = {0, 2, 3};
+  return axes;
+}
+
 Status InferNormalisation(InferContext& context) {
-  DELTACNN_RETURN_IF_ERROR(context.node.op == "GroupNormalization" ? InferGroups(context)
-                                                                   : InferInstances(context));
+  DELTACNN_RETURN_IF_ERROR(InferByType(context));
   context.SetOutput(0, DType::kFloat32, context.shape(0));
   return {};
 }

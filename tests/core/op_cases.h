@@ -240,6 +240,12 @@ inline void AddWindowCases(std::vector<NodeCase>& cases) {
        .inputs = {Floats({1, 2, 1, 1}, {1, 5}), Floats({2}, {2, 4}), Floats({2}, {1, 0})},
        .constants = {1, 2}},
       {1 - 4 / std::sqrt(4.75), 8 / std::sqrt(4.75)});
+  add({.op = "LpNormalization",
+       .attributes = {{"axis", int64_t{2}}},
+       .inputs = {Floats({1, 1, 2, 2}, {3, 0, -4, 0})}},
+      {0.6, 0, -0.8, 0});
+  add({.op = "MeanVarianceNormalization", .inputs = {Floats({1, 2, 1, 2}, {1, 5, 7, 7})}},
+      {-1, 1, 0, 0});
   add({.op = "LayerNormalization",
        .inputs = {Image({1, 3, 4}), Image({4}), Image({4})},
        .constants = {1, 2}});

@@ -177,5 +177,102 @@ TEST(GroupNorm, RejectsWhatItCannotRun) {
   ExpectRejected(test, "missing");
 }
 
+// ---- LpNormalization ----
+
+TEST(LpNorm, MatchesTheDefinition) {
+  std::mt19937 rng(5);
+  const Shape shape = {2, 5, 4, 3};
+  for (int64_t axis = -4; axis < 4; ++axis) {
+    for (const int64_t p : {1, 2}) {
+      SCOPED_TRACE("axis " + std::to_string(axis) + " p " + std::to_string(p));
+      OpCase test{.op = "LpNormalization",
+                  .attributes = {{"axis", axis}, {"p", p}},
+                  .inputs = {RandomTensor(rng, shape)}};
+      const std::span<float> x = test.inputs[0]->as<float>();
+      const auto a = static_cast<size_t>(axis < 0 ? axis + 4 : axis);
+      const auto length = static_cast<size_t>(shape[a]);
+      const auto stride = static_cast<size_t>(ElementCount(std::span(shape).subspan(a + 1)));
+      for (size_t i = 0; i < length; ++i) x[i * stride] = 0;            // a norm of zero,
+      for (size_t i = 0; i < length; ++i) x[i * stride + 1] *= 1e-30f;  // one of tiny elements
+      std::vector<double> want;
+      for (size_t i = 0; i < x.size(); ++i) {
+        const size_t first = i - i / stride % length * stride;
+        double norm = 0;
+        for (size_t k = 0; k < length; ++k)
+          norm += std::pow(std::abs(double{x[first + k * stride]}), static_cast<double>(p));
+        norm = p == 1 ? norm : std::sqrt(norm);
+        want.push_back(norm == 0 ? 0 : x[i] / norm);
+      }
+      ExpectNear(RunModel(test, rng), shape, want, 1e-6);
+    }
+  }
+}
+
+TEST(LpNorm, RejectsWhatItCannotRun) {
+  OpCase test{.op = "LpNormalization", .inputs = {Floats({2}, {1, 2})}};
+  test.attributes = {{"axis", int64_t{1}}};
+  ExpectRejected(test, "axis 1");
+  test.attributes = {{"p", int64_t{3}}};
+  ExpectRejected(test, "p is 3");
+  test.attributes.clear();
+  test.inputs[0] = Floats({}, {1});
+  ExpectRejected(test, "axis -1");
+  test.inputs[0] = Ints({1, 2});
+  ExpectRejected(test, "int64");
+}
+
+// ---- MeanVarianceNormalization ----
+
+TEST(MeanVarianceNorm, MatchesTheDefinition) {
+  std::mt19937 rng(6);
+  for (const Shape& shape : {Shape{1, 3, 6, 7}, {2, 3, 4, 5}, {3, 1, 2, 2}}) {
+    for (const IntList& axes : {IntList{}, {0, 2, 3}, {2, 3}, {1}, {-1, 0}, {0, 1, 2, 3}, {0}}) {
+      SCOPED_TRACE(ToString(shape) + " over " + ToString(axes));
+      OpCase test{.op = "MeanVarianceNormalization",
+                  .attributes = {{"axes", axes}},
+                  .inputs = {RandomTensor(rng, shape, 9, 11)}};
+      if (axes.empty()) test.attributes.clear();
+      std::vector<int64_t> weights(4, 0);  // of the axes that tell the statistics apart
+      int64_t sets = 1;
+      for (size_t a = 0; a < 4; ++a) {
+        const auto listed = [&](int64_t axis) {
+          return axis == static_cast<int64_t>(a % 4) || axis + 4 == static_cast<int64_t>(a);
+        };
+        const IntList& over = axes.empty() ? IntList{0, 2, 3} : axes;
+        if (std::ranges::any_of(over, listed)) continue;
+        weights[a] = sets;
+        sets *= shape[a];
+      }
+      const auto x = test.inputs[0]->as<float>();
+      std::vector<std::vector<float>> members(static_cast<size_t>(sets));
+      std::vector<std::pair<size_t, size_t>> place;  // set and position of every element
+      for (size_t i = 0; i < x.size(); ++i) {
+        int64_t set = 0;
+        auto rest = static_cast<int64_t>(i);
+        for (size_t a = 4; a-- > 0; rest /= shape[a]) set += rest % shape[a] * weights[a];
+        std::vector<float>& members_of_set = members[static_cast<size_t>(set)];
+        place.emplace_back(set, members_of_set.size());
+        members_of_set.push_back(x[i]);
+      }
+      std::vector<std::vector<double>> normal(members.size());
+      for (size_t s = 0; s < members.size(); ++s)
+        Normalise(members[s], 0, static_cast<int64_t>(members[s].size()), 1e-18, normal[s]);
+      std::vector<double> want;
+      for (const auto& [set, position] : place) want.push_back(normal[set][position]);
+      ExpectNear(RunModel(test, rng), shape, want, 5e-5);
+    }
+  }
+}
+
+TEST(MeanVarianceNorm, RejectsWhatItCannotRun) {
+  OpCase test{.op = "MeanVarianceNormalization", .inputs = {Floats({1, 2, 2}, {1, 2, 3, 4})}};
+  ExpectRejected(test, "axis 3");
+  test.attributes["axes"] = IntList{-4};
+  ExpectRejected(test, "axis -4");
+  test.attributes["axes"] = IntList{0};
+  test.inputs[0] = Floats({1, 0}, {});
+  ExpectRejected(test, "nothing to normalise");
+}
+
 }  // namespace
 }  // namespace deltacnn::testing
