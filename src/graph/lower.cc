@@ -325,6 +325,7 @@ void RemoveDeadNodes(Graph& graph) {
 
 void Lower(Graph& graph) {
   RemoveDeadNodes(graph);
+  LowerScatters(graph);
   FoldPads(graph);
   TrimTaps(graph);
   CascadePools(graph);

@@ -34,6 +34,8 @@ void LowerRepeats(Graph& graph);
 /// Reductions over whole pictures become a reduction of every row and one of the rows, so that a
 /// changed pixel recomputes its row only.
 void LowerGlobalReductions(Graph& graph);
+/// Assignments to slices become concatenations (lower_scatter.cc).
+void LowerScatters(Graph& graph);
 /// Split becomes one slice per output (this and the next three: lower_moves.cc).
 void LowerSplits(Graph& graph);
 /// Gather of adjacent positions becomes a slice.

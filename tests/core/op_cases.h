@@ -166,6 +166,12 @@ inline void AddMoveCases(std::vector<NodeCase>& cases) {
   add("Unsqueeze", {}, {Ints({0, 5})}, {1, 2, 3, 4});
   cases.push_back({.test = {.op = "Concat", .attributes = {{"axis", int64_t{3}}}, .inputs = {x, x}},
                    .want = {1, 2, 1, 2, 3, 4, 3, 4}});
+  cases.push_back({.test = {.op = "ScatterND",
+                            .inputs = {Floats({3, 2}, {1, 2, 3, 4, 5, 6}),
+                                       MakeTensor<int64_t>(DType::kInt64, {1, 1}, {-2}),
+                                       Floats({1, 2}, {8, 9})},
+                            .constants = {1}},
+                   .want = {1, 2, 8, 9, 5, 6}});
   const Tensor blocks = Floats({1, 4, 1, 1}, {1, 2, 3, 4});
   cases.push_back({.test = {.op = "DepthToSpace",
                             .attributes = {{"blocksize", int64_t{2}}},

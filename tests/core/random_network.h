@@ -221,6 +221,31 @@ class RandomNetwork : private RandomUnits {
     Apply("Slice", x, {Indices(starts), Indices(ends), Indices(axes), Indices(steps)});
   }
 
+  void AddAssignment() {  // to a slice, as exporters spell it
+    const ValueId x = Any();
+    const size_t axis = Pick(shape(x).size());
+    const int64_t n = shape(x)[axis];
+    const int64_t step = n % 2 == 0 && Chance(30) ? 2 : 1;
+    const int64_t from = step == 2 ? Between(0, 1) : Between(0, n - 1);
+    const int64_t to = step == 2 ? n : Between(from + 1, n);
+    const ValueId slice = Apply(
+        "Slice", x,
+        {Indices({from}), Indices({to}), Indices({static_cast<int64_t>(axis)}), Indices({step})});
+    const ValueId part = Apply(Name({"Sigmoid", "Relu", "Neg"}), slice);
+    Shape indices(shape(x).begin(), shape(x).begin() + static_cast<ptrdiff_t>(axis) + 1);
+    indices[axis] = shape(slice)[axis];
+    IntList places;
+    for (int64_t i = 0; i < ElementCount(indices); ++i) {
+      int64_t rest = i;
+      IntList tuple(axis + 1);
+      for (size_t a = axis + 1; a-- > 0; rest /= indices[a]) tuple[a] = rest % indices[a];
+      tuple[axis] = from + tuple[axis] * step;
+      places.insert(places.end(), tuple.begin(), tuple.end());
+    }
+    indices.push_back(static_cast<int64_t>(axis) + 1);
+    Apply("ScatterND", x, {maker_.Constant(MakeTensor(DType::kInt64, indices, places)), part});
+  }
+
   void AddFocus() {  // every second pixel, four times
     const ValueId x = Any(4);
     if (x == kNoValue || shape(x)[2] % 2 != 0 || shape(x)[3] % 2 != 0) return;
@@ -499,7 +524,8 @@ class RandomNetwork : private RandomUnits {
         {4, &RandomNetwork::AddNormalisation}, {4, &RandomNetwork::AddLinear},
         {4, &RandomNetwork::AddBlocks},        {3, &RandomNetwork::AddRepeat},
         {4, &RandomNetwork::AddTyped},         {2, &RandomNetwork::AddIdentity},
-        {2, &RandomNetwork::AddPyramid},       {4, &RandomNetwork::AddPooled}};
+        {3, &RandomNetwork::AddAssignment},    {2, &RandomNetwork::AddPyramid},
+        {4, &RandomNetwork::AddPooled}};
     int total = 0;
     for (const Row& row : kRows) total += row.weight;
     auto at = static_cast<int>(Pick(static_cast<size_t>(total)));
