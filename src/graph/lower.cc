@@ -326,6 +326,7 @@ void RemoveDeadNodes(Graph& graph) {
 void Lower(Graph& graph) {
   RemoveDeadNodes(graph);
   LowerScatters(graph);
+  LowerEinsums(graph);
   FoldPads(graph);
   TrimTaps(graph);
   CascadePools(graph);

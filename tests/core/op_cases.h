@@ -271,6 +271,11 @@ inline void AddOtherCases(std::vector<NodeCase>& cases) {
        .inputs = {x, Floats({2, 1}, {1, 10}), Floats({1}, {100})},
        .constants = {1, 2}},
       {131, 120});
+  add({.op = "Einsum",
+       .attributes = {{"equation", std::string("ij,kj->ki")}},
+       .inputs = {x, Floats({1, 2}, {1, 10})},
+       .constants = {1}},
+      {31, 20});
   add({.op = "MatMul", .inputs = {x, x}}, {1, 9, 0, 4});
   add({.op = "ArgMax", .attributes = {{"axis", int64_t{0}}}, .inputs = {x}}, {0, 0});
   add({.op = "ArgMin", .attributes = {{"axis", int64_t{1}}}, .inputs = {x}}, {0, 0});

@@ -430,7 +430,10 @@ class RandomNetwork : private RandomUnits {
     const ValueId x = Any();
     const size_t rank = shape(x).size();
     const float scale = 1.5f / std::sqrt(static_cast<float>(shape(x).back()));
-    if (rank == 2) {
+    if (rank == 4 && Chance(20)) {
+      Apply("Einsum", x, {Weights({Between(1, 12), shape(x)[1]})},
+            {{"equation", Name({"bchw,kc->bkhw", "bchw,kc->hbkw"})}});
+    } else if (rank == 2) {
       const int64_t outputs = Between(1, 12);
       const bool turned = Chance(50);
       const Shape weights = turned ? Shape{outputs, shape(x)[1]} : Shape{shape(x)[1], outputs};
