@@ -123,6 +123,7 @@ WindowMap WindowMap::Window(int inputs, int outputs, int taps, int stride, int d
 void Affect(const MaskView& in, const WindowMap& rows, const WindowMap& cols, int images,
             const MaskView& out) {
   if (rows.Identity() && cols.Identity()) return out.Or(in);
+  if (images == 0) return;
   const int in_rows = in.grid.rows / images;
   const int out_rows = out.grid.rows / images;
   for (int r = 0; r < in.grid.rows; ++r) {

@@ -108,6 +108,15 @@ bool LowerUnary(Node& node) {
                                                                            : Unary::kGelu)};
       return true;
     }
+    if (node.op == "Celu") {
+      const float alpha = node.Float("alpha", 1.0f);
+      node.chain = {UnaryStep(Unary::kElu, 1.0f)};
+      if (alpha != 1.0f) {
+        node.chain = {ScalarStep(Binary::kDiv, alpha), node.chain[0],
+                      ScalarStep(Binary::kMul, alpha)};
+      }
+      return true;
+    }
     if (node.op == "Swish") {
       const float alpha = node.Float("alpha", 1.0f);
       if (alpha == 1.0f) {
@@ -269,7 +278,7 @@ void LowerArithmetic(Graph& graph) {
     const bool is_binary = row != kBinaryRows.end() || node.op == "PRelu";
     const bool is_unary =
         std::ranges::find(kUnaryRows, node.op, &UnaryRow::op) != kUnaryRows.end() ||
-        node.op == "Gelu" || node.op == "Swish" || node.op == "Clip";
+        node.op == "Celu" || node.op == "Gelu" || node.op == "Swish" || node.op == "Clip";
     if (!is_binary && !is_unary) {
       nodes.push_back(std::move(node));
       continue;

@@ -10,18 +10,6 @@
 namespace deltacnn {
 namespace {
 
-ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
-                    Shape shape) {
-  Tensor tensor(DType::kFloat32, shape);
-  std::ranges::copy(data, tensor.as<float>().begin());
-  Value value;
-  value.name = name;
-  value.dtype_known = true;
-  value.shape = std::move(shape);
-  value.constant = std::make_shared<const Tensor>(std::move(tensor));
-  return graph.AddValue(std::move(value));
-}
-
 ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape) {
   Value value;
   value.name = name;
@@ -199,6 +187,18 @@ std::optional<PictureReduction> FindReduction(const Graph& graph, const Node& no
 
 }  // namespace
 
+ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
+                    Shape shape) {
+  Tensor tensor(DType::kFloat32, shape);
+  std::ranges::copy(data, tensor.as<float>().begin());
+  Value value;
+  value.name = name;
+  value.dtype_known = true;
+  value.shape = std::move(shape);
+  value.constant = std::make_shared<const Tensor>(std::move(tensor));
+  return graph.AddValue(std::move(value));
+}
+
 std::vector<int> Producers(const Graph& graph) {
   std::vector<int> producer(graph.values.size(), -1);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -325,6 +325,8 @@ void RemoveDeadNodes(Graph& graph) {
 
 void Lower(Graph& graph) {
   RemoveDeadNodes(graph);
+  LowerScatters(graph);
+  LowerEinsums(graph);
   FoldPads(graph);
   TrimTaps(graph);
   CascadePools(graph);
@@ -334,8 +336,8 @@ void Lower(Graph& graph) {
   LowerGathers(graph);
   JoinSlices(graph);
   LowerRepeats(graph);
+  LowerNormalisations(graph);
   LowerGlobalReductions(graph);
-  LowerInstanceNormalization(graph);
   LowerArithmetic(graph);
   HoistChains(graph);
   FuseChains(graph);

@@ -34,6 +34,10 @@ void LowerRepeats(Graph& graph);
 /// Reductions over whole pictures become a reduction of every row and one of the rows, so that a
 /// changed pixel recomputes its row only.
 void LowerGlobalReductions(Graph& graph);
+/// Assignments to slices become concatenations (lower_scatter.cc).
+void LowerScatters(Graph& graph);
+/// Einsum becomes a product of matrices between moves (lower_einsum.cc).
+void LowerEinsums(Graph& graph);
 /// Split becomes one slice per output (this and the next three: lower_moves.cc).
 void LowerSplits(Graph& graph);
 /// Gather of adjacent positions becomes a slice.
@@ -43,8 +47,8 @@ void JoinSlices(Graph& graph);
 /// Functions of one number go before reshapes and transposes, if a node there can take them into
 /// its chain.
 void HoistChains(Graph& graph);
-/// InstanceNormalization becomes statistics and their application (lower_norm.cc).
-void LowerInstanceNormalization(Graph& graph);
+/// Normalisations by the statistics of many pixels become those and arithmetic (lower_norm.cc).
+void LowerNormalisations(Graph& graph);
 /// float32 arithmetic becomes "Pointwise" nodes, that of other types "TypedArithmetic".
 void LowerArithmetic(Graph& graph);
 /// Pointwise nodes move into the chain of their producer; spelled-out activations become one step.
@@ -69,6 +73,9 @@ std::vector<int> Producers(const Graph& graph);
 bool TakesChain(const Node& node);
 /// True of moves that leave the elements in their row-major order (lower_moves.cc).
 bool KeepsOrder(const Node& node);
+/// A new float32 constant.
+ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
+                    Shape shape);
 /// A new value of the type of another one, whose name it extends (this and the next:
 /// lower_moves.cc).
 ValueId AddLike(Graph& graph, ValueId like, const std::string& suffix, Shape shape);

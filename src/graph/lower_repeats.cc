@@ -17,9 +17,11 @@ bool HasOutput(const Node& node) { return node.outputs[0] != kNoValue; }
 
 bool Repeats(const Node& node) { return node.op == "Expand" || node.op == "Tile"; }
 
-/// Whether the second operand changes nothing but, perhaps, the sign of a zero.
+/// Whether it changes nothing but, perhaps, the sign of a zero.
 bool IsNeutral(const Graph& graph, const Node& node) {
   if (!HasOutput(node)) return false;
+  if (KeepsOrder(node) || Repeats(node))
+    return *At(graph, node.inputs[0]).shape == *At(graph, node.outputs[0]).shape;
   const bool sum = node.op == "Add" || node.op == "Sub";
   if ((!sum && node.op != "Mul" && node.op != "Div") || node.inputs.size() != 2) return false;
   const TensorPtr& constant = graph.Constant(node.inputs[1]);

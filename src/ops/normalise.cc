@@ -1,178 +1,17 @@
-// Normalisation by the statistics of an input's own pixels.
+// Normalisation of every pixel by the statistics of its own channels.
+#include "ops/normalise.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 
-#include "ops/op.h"
-#include "ops/runs.h"
 #include "ops/sum.h"
 
 namespace deltacnn {
 namespace {
 
 using kernels::Binary;
-
-Status CheckFloats(const InferContext& context, size_t count, size_t required) {
-  for (size_t i = 0; i < count; ++i) {
-    if (!context.Has(i)) {
-      if (i < required) return context.Invalid("input " + std::to_string(i) + " is missing");
-      continue;
-    }
-    if (context.dtype(i) != DType::kFloat32) {
-      return context.Unsupported(std::string(NameOf(context.dtype(i))) +
-                                 " input; float32 is supported");
-    }
-  }
-  return {};
-}
-
-// ---- InstanceNormalization ----
-
-/// The mean of each row of pixels and the sum of its squared distances from that mean: two floats a
-/// channel, all means first. They combine without the cancellation that plain sums suffer.
-class RowMoments : public RunKernel {
- public:
-  explicit RowMoments(const MakeContext& context)
-      : RunKernel(context.in(0), context.out(0).grid),
-        out_(context.out(0)),
-        kernels_(context.kernels) {}
-
-  size_t ScratchBytes() const override { return 3 * lanes() * channels() * sizeof(float); }
-
-  void Compute(const Work& work) const override {
-    const size_t n = channels();
-    auto* mean = reinterpret_cast<float*>(work.scratch);  // of every lane: of all pixels
-    float* squares = mean + lanes() * n;
-    float* distance = squares + lanes() * n;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        std::fill_n(mean, 2 * lanes() * n, 0.0f);
-        ForEachStretch(work, span.row, col, [&](const float* x, size_t lane, size_t count) {
-          kernels_.binary(Binary::kAdd, mean + lane * n, x, count * n);
-        });
-        AddLanes(mean);
-        kernels_.binary_scalar(Binary::kDiv, mean, static_cast<float>(run()), n);
-        for (size_t lane = 1; lane < lanes(); ++lane) std::copy_n(mean, n, mean + lane * n);
-        ForEachStretch(work, span.row, col, [&](const float* x, size_t lane, size_t count) {
-          std::copy_n(x, count * n, distance);
-          kernels_.binary(Binary::kSub, distance, mean, count * n);
-          kernels_.binary(Binary::kMul, distance, distance, count * n);
-          kernels_.binary(Binary::kAdd, squares + lane * n, distance, count * n);
-        });
-        AddLanes(squares);
-        float* stored = work.Pixel<float>(out_, span.row, col);
-        const bool mean_changed = kernels_.store_changed(stored, mean, n);
-        if (kernels_.store_changed(stored + n, squares, n) || mean_changed)
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
-  }
-
- private:
-  void AddLanes(float* sums) const {
-    for (size_t lane = 1; lane < lanes(); ++lane)
-      kernels_.binary(Binary::kAdd, sums, sums + lane * channels(), channels());
-  }
-
-  Placement out_;
-  const kernels::Table& kernels_;
-};
-
-/// The moments of all rows of a picture, scale and bias -> factor and offset of every channel.
-class MomentsToAffine : public RunKernel {
- public:
-  explicit MomentsToAffine(const MakeContext& context)
-      : RunKernel(context.in(0), context.out(0).grid),
-        scale_(context.in(1)),
-        bias_(context.in(2)),
-        factor_(context.out(0)),
-        offset_(context.out(1)),
-        kernels_(context.kernels),
-        row_pixels_(static_cast<double>(context.node.Int("row_pixels", 1))),
-        epsilon_(context.node.Float("epsilon", 1e-5f)) {}
-
-  size_t ScratchBytes() const override {
-    const auto n = static_cast<size_t>(factor_.channels);
-    return n * (2 * sizeof(double) + 2 * sizeof(float));
-  }
-
-  void Compute(const Work& work) const override {
-    const auto n = static_cast<size_t>(factor_.channels);
-    auto* mean = reinterpret_cast<double*>(work.scratch);
-    double* squares = mean + n;
-    auto* factor = reinterpret_cast<float*>(squares + n);
-    float* offset = factor + n;
-    const float* scale = work.Pixel<float>(scale_, 0, 0);
-    const float* bias = work.Pixel<float>(bias_, 0, 0);
-    const auto rows = static_cast<double>(run());
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        std::fill_n(mean, 2 * n, 0.0);
-        ForEachRow(work, span.row, col, [&](const float* row_means, const float*) {
-          for (size_t c = 0; c < n; ++c) mean[c] += row_means[c];
-        });
-        for (size_t c = 0; c < n; ++c) mean[c] /= rows;
-        ForEachRow(work, span.row, col, [&](const float* row_means, const float* row_squares) {
-          for (size_t c = 0; c < n; ++c) {
-            const double distance = row_means[c] - mean[c];
-            squares[c] += row_squares[c] + row_pixels_ * distance * distance;
-          }
-        });
-        for (size_t c = 0; c < n; ++c) {
-          const double variance = squares[c] / (rows * row_pixels_);
-          const double f = scale[c] / std::sqrt(variance + epsilon_);
-          factor[c] = static_cast<float>(f);
-          offset[c] = static_cast<float>(bias[c] - mean[c] * f);
-        }
-        const bool factor_changed =
-            kernels_.store_changed(work.Pixel<float>(factor_, span.row, col), factor, n);
-        if (kernels_.store_changed(work.Pixel<float>(offset_, span.row, col), offset, n) ||
-            factor_changed)
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
-  }
-
- private:
-  /// Calls visit(means, squares) for every row of a picture.
-  template <class Visit>
-  void ForEachRow(const Work& work, int row, int col, Visit&& visit) const {
-    const auto n = static_cast<size_t>(factor_.channels);
-    ForEachStretch(work, row, col, [&](const float* moments, size_t, size_t count) {
-      for (size_t i = 0; i < count; ++i, moments += 2 * n) visit(moments, moments + n);
-    });
-  }
-
-  Placement scale_;
-  Placement bias_;
-  Placement factor_;
-  Placement offset_;
-  const kernels::Table& kernels_;
-  double row_pixels_;
-  double epsilon_;
-};
-
-/// Checks an input [N,C,...] with pixels.
-Status CheckPicture(const InferContext& context) {
-  const Shape& shape = context.shape(0);
-  if (shape.size() < 3 || ElementCount(shape) < 1)
-    return context.Invalid("the input " + ToString(shape) + " is not [N,C,...] with pixels");
-  return {};
-}
-
-/// Checks that inputs 1 and 2 are vectors of `channels` elements.
-Status CheckScaleAndBias(const InferContext& context, int64_t channels) {
-  for (size_t i = 1; i <= 2; ++i) {
-    if (context.shape(i) != Shape{channels}) {
-      return context.Invalid("input " + std::to_string(i) + " " + ToString(context.shape(i)) +
-                             " must be [" + std::to_string(channels) + "]");
-    }
-  }
-  return {};
-}
 
 // ---- LayerNormalization ----
 
@@ -314,65 +153,18 @@ class LrnKernel : public Kernel {
 
 }  // namespace
 
-Status InferInstanceNormalization(InferContext& context) {
-  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 3, 3));
-  DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
-  DELTACNN_RETURN_IF_ERROR(CheckScaleAndBias(context, context.shape(0)[1]));
-  context.SetOutput(0, DType::kFloat32, context.shape(0));
+Status CheckFloats(const InferContext& context, size_t count, size_t required) {
+  for (size_t i = 0; i < count; ++i) {
+    if (!context.Has(i)) {
+      if (i < required) return context.Invalid("input " + std::to_string(i) + " is missing");
+      continue;
+    }
+    if (context.dtype(i) != DType::kFloat32) {
+      return context.Unsupported(std::string(NameOf(context.dtype(i))) +
+                                 " input; float32 is supported");
+    }
+  }
   return {};
-}
-
-void LayoutInstanceNormalization(LayoutContext&) {}
-
-Result<KernelPtr> MakeInstanceNormalization(const MakeContext& context) {
-  return NeverPlanned(context);
-}
-
-Status InferRowMoments(InferContext& context) {
-  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
-  DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
-  Shape shape = context.shape(0);
-  shape[1] *= 2;
-  shape.back() = 1;
-  context.SetOutput(0, DType::kFloat32, std::move(shape));
-  return {};
-}
-
-void LayoutRowMoments(LayoutContext& context) {
-  const size_t rank = context.shape(0).size();
-  context.input_axes[0] = SpatialAxes(rank);
-  context.output_axes[0] = SpatialAxes(rank) & ~Axis(rank - 1);
-}
-
-Result<KernelPtr> MakeRowMoments(const MakeContext& context) {
-  return KernelPtr(std::make_unique<RowMoments>(context));
-}
-
-Status InferMomentsToAffine(InferContext& context) {
-  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 3, 3));
-  DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
-  const Shape& moments = context.shape(0);
-  if (moments[1] % 2 != 0 || moments.back() != 1 || context.node.Int("row_pixels", 1) < 1)
-    return context.Invalid("the input " + ToString(moments) + " does not hold moments of rows");
-  DELTACNN_RETURN_IF_ERROR(CheckScaleAndBias(context, moments[1] / 2));
-  Shape shape(moments.size(), 1);
-  shape[0] = moments[0];
-  shape[1] = moments[1] / 2;
-  context.SetOutput(0, DType::kFloat32, shape);
-  context.SetOutput(1, DType::kFloat32, shape);
-  return {};
-}
-
-void LayoutMomentsToAffine(LayoutContext& context) {
-  const size_t rank = context.shape(0).size();
-  context.input_axes[0] = SpatialAxes(rank) & ~Axis(rank - 1);
-  context.input_axes[1] = 0;
-  context.input_axes[2] = 0;
-  std::ranges::fill(context.output_axes, SpatialAxes(rank));
-}
-
-Result<KernelPtr> MakeMomentsToAffine(const MakeContext& context) {
-  return KernelPtr(std::make_unique<MomentsToAffine>(context));
 }
 
 Status InferLayerNormalization(InferContext& context) {

@@ -1,5 +1,6 @@
 // float32 arithmetic that could not be fused behind a convolution: a chain over its primary input.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "ops/broadcast.h"
@@ -74,6 +75,9 @@ Status InferPointwise(InferContext& context) {
   if (node.inputs.empty() || !context.Has(0)) return context.Invalid("its input is missing");
   Shape shape = context.shape(0);
   const DType dtype = context.dtype(0);
+  if (const float alpha = node.Float("alpha", 1.0f);
+      node.op == "Celu" && !(std::isnormal(alpha) && alpha > 0))
+    return context.Unsupported("alpha " + std::to_string(alpha) + " is no positive number");
   const bool bounds = node.op == "Clip";
   static constexpr std::string_view kPairs[] = {"Add", "Sub", "Mul", "Div", "Pow", "PRelu"};
   if (std::ranges::find(kPairs, node.op) != std::end(kPairs) && node.inputs.size() != 2)

@@ -213,6 +213,14 @@ TEST(Affect, ReachesTheReadersWhateverTheirOrder) {
   }
 }
 
+TEST(Affect, NothingOfABatchOfNone) {
+  const WindowMap map = WindowMap::Window(2, 4, 2, 1, 1, 1);
+  const Mask in({0, 2});
+  const Mask out({0, 4});
+  Affect(in.view, map, map, 0, out.view);
+  EXPECT_TRUE(out.view.Empty());
+}
+
 TEST(SpanList, ListsTheSetPixelsInOrderInChunks) {
   std::mt19937 rng(6);
   for (int round = 0; round < 500; ++round) {

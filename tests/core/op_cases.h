@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "graph_maker.h"
+#include "node_model.h"
 
 namespace deltacnn::testing {
 
@@ -58,6 +58,8 @@ inline void AddUnaryCases(std::vector<NodeCase>& cases) {
   const auto relu6 = [](double v) { return std::clamp(v, 0.0, 1.0); };
   add("Abs", [](double v) { return std::abs(v); });
   add("Ceil", [](double v) { return std::ceil(v); });
+  add("Celu", [](double v) { return v < 0 ? std::expm1(v) : v; });
+  add("Celu", [](double v) { return v < 0 ? 2.5 * std::expm1(v / 2.5) : v; }, {{"alpha", 2.5f}});
   add("Clip", [](double v) { return v; });
   add("Cos", [](double v) { return std::cos(v); });
   add("Dropout", [](double v) { return v; });
@@ -164,6 +166,12 @@ inline void AddMoveCases(std::vector<NodeCase>& cases) {
   add("Unsqueeze", {}, {Ints({0, 5})}, {1, 2, 3, 4});
   cases.push_back({.test = {.op = "Concat", .attributes = {{"axis", int64_t{3}}}, .inputs = {x, x}},
                    .want = {1, 2, 1, 2, 3, 4, 3, 4}});
+  cases.push_back({.test = {.op = "ScatterND",
+                            .inputs = {Floats({3, 2}, {1, 2, 3, 4, 5, 6}),
+                                       MakeTensor<int64_t>(DType::kInt64, {1, 1}, {-2}),
+                                       Floats({1, 2}, {8, 9})},
+                            .constants = {1}},
+                   .want = {1, 2, 8, 9, 5, 6}});
   const Tensor blocks = Floats({1, 4, 1, 1}, {1, 2, 3, 4});
   cases.push_back({.test = {.op = "DepthToSpace",
                             .attributes = {{"blocksize", int64_t{2}}},
@@ -232,6 +240,18 @@ inline void AddWindowCases(std::vector<NodeCase>& cases) {
        .inputs = {Floats({1, 1, 1, 2}, {1, 5}), two, one},
        .constants = {1, 2}},
       {1 - 4 / std::sqrt(4.25), 1 + 4 / std::sqrt(4.25)});
+  add({.op = "GroupNormalization",
+       .opset = 21,
+       .attributes = {{"num_groups", int64_t{1}}, {"epsilon", 0.75f}},
+       .inputs = {Floats({1, 2, 1, 1}, {1, 5}), Floats({2}, {2, 4}), Floats({2}, {1, 0})},
+       .constants = {1, 2}},
+      {1 - 4 / std::sqrt(4.75), 8 / std::sqrt(4.75)});
+  add({.op = "LpNormalization",
+       .attributes = {{"axis", int64_t{2}}},
+       .inputs = {Floats({1, 1, 2, 2}, {3, 0, -4, 0})}},
+      {0.6, 0, -0.8, 0});
+  add({.op = "MeanVarianceNormalization", .inputs = {Floats({1, 2, 1, 2}, {1, 5, 7, 7})}},
+      {-1, 1, 0, 0});
   add({.op = "LayerNormalization",
        .inputs = {Image({1, 3, 4}), Image({4}), Image({4})},
        .constants = {1, 2}});
@@ -251,6 +271,11 @@ inline void AddOtherCases(std::vector<NodeCase>& cases) {
        .inputs = {x, Floats({2, 1}, {1, 10}), Floats({1}, {100})},
        .constants = {1, 2}},
       {131, 120});
+  add({.op = "Einsum",
+       .attributes = {{"equation", std::string("ij,kj->ki")}},
+       .inputs = {x, Floats({1, 2}, {1, 10})},
+       .constants = {1}},
+      {31, 20});
   add({.op = "MatMul", .inputs = {x, x}}, {1, 9, 0, 4});
   add({.op = "ArgMax", .attributes = {{"axis", int64_t{0}}}, .inputs = {x}}, {0, 0});
   add({.op = "ArgMin", .attributes = {{"axis", int64_t{1}}}, .inputs = {x}}, {0, 0});
@@ -278,14 +303,6 @@ inline std::vector<NodeCase> AllNodeCases() {
   AddWindowCases(cases);
   AddOtherCases(cases);
   return cases;
-}
-
-/// The case as a model: inputs that are no constants become graph inputs.
-inline Graph ModelGraph(const OpCase& test) {
-  Graph graph = OpGraph(test).graph;
-  for (const ValueId id : graph.nodes[0].inputs)
-    if (id != kNoValue && graph.Constant(id) == nullptr) graph.inputs.push_back(id);
-  return graph;
 }
 
 }  // namespace deltacnn::testing

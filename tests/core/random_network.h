@@ -221,6 +221,31 @@ class RandomNetwork : private RandomUnits {
     Apply("Slice", x, {Indices(starts), Indices(ends), Indices(axes), Indices(steps)});
   }
 
+  void AddAssignment() {  // to a slice, as exporters spell it
+    const ValueId x = Any();
+    const size_t axis = Pick(shape(x).size());
+    const int64_t n = shape(x)[axis];
+    const int64_t step = n % 2 == 0 && Chance(30) ? 2 : 1;
+    const int64_t from = step == 2 ? Between(0, 1) : Between(0, n - 1);
+    const int64_t to = step == 2 ? n : Between(from + 1, n);
+    const ValueId slice = Apply(
+        "Slice", x,
+        {Indices({from}), Indices({to}), Indices({static_cast<int64_t>(axis)}), Indices({step})});
+    const ValueId part = Apply(Name({"Sigmoid", "Relu", "Neg"}), slice);
+    Shape indices(shape(x).begin(), shape(x).begin() + static_cast<ptrdiff_t>(axis) + 1);
+    indices[axis] = shape(slice)[axis];
+    IntList places;
+    for (int64_t i = 0; i < ElementCount(indices); ++i) {
+      int64_t rest = i;
+      IntList tuple(axis + 1);
+      for (size_t a = axis + 1; a-- > 0; rest /= indices[a]) tuple[a] = rest % indices[a];
+      tuple[axis] = from + tuple[axis] * step;
+      places.insert(places.end(), tuple.begin(), tuple.end());
+    }
+    indices.push_back(static_cast<int64_t>(axis) + 1);
+    Apply("ScatterND", x, {maker_.Constant(MakeTensor(DType::kInt64, indices, places)), part});
+  }
+
   void AddFocus() {  // every second pixel, four times
     const ValueId x = Any(4);
     if (x == kNoValue || shape(x)[2] % 2 != 0 || shape(x)[3] % 2 != 0) return;
@@ -378,8 +403,13 @@ class RandomNetwork : private RandomUnits {
     const ValueId x = Any(4);
     if (x == kNoValue) return;
     const int64_t channels = shape(x)[1];
-    switch (Pick(4)) {
-      case 0:
+    switch (Pick(5)) {
+      case 0: {
+        const int64_t groups = channels % 2 == 0 && Chance(70) ? channels / 2 : 1;
+        Apply("GroupNormalization", x, {Weights({groups}), Weights({groups})},
+              {{"num_groups", groups}, {"epsilon", 0.3f}});
+        return;
+      }
       case 1:
         Apply("InstanceNormalization", x, {Weights({channels}), Weights({channels})},
               {{"epsilon", 0.3f}});
@@ -400,7 +430,10 @@ class RandomNetwork : private RandomUnits {
     const ValueId x = Any();
     const size_t rank = shape(x).size();
     const float scale = 1.5f / std::sqrt(static_cast<float>(shape(x).back()));
-    if (rank == 2) {
+    if (rank == 4 && Chance(20)) {
+      Apply("Einsum", x, {Weights({Between(1, 12), shape(x)[1]})},
+            {{"equation", Name({"bchw,kc->bkhw", "bchw,kc->hbkw"})}});
+    } else if (rank == 2) {
       const int64_t outputs = Between(1, 12);
       const bool turned = Chance(50);
       const Shape weights = turned ? Shape{outputs, shape(x)[1]} : Shape{shape(x)[1], outputs};
@@ -494,7 +527,8 @@ class RandomNetwork : private RandomUnits {
         {4, &RandomNetwork::AddNormalisation}, {4, &RandomNetwork::AddLinear},
         {4, &RandomNetwork::AddBlocks},        {3, &RandomNetwork::AddRepeat},
         {4, &RandomNetwork::AddTyped},         {2, &RandomNetwork::AddIdentity},
-        {2, &RandomNetwork::AddPyramid},       {4, &RandomNetwork::AddPooled}};
+        {3, &RandomNetwork::AddAssignment},    {2, &RandomNetwork::AddPyramid},
+        {4, &RandomNetwork::AddPooled}};
     int total = 0;
     for (const Row& row : kRows) total += row.weight;
     auto at = static_cast<int>(Pick(static_cast<size_t>(total)));

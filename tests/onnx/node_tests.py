@@ -127,6 +127,8 @@ def why_not_applicable(case: Case, operators: set[str]) -> str:
         for a in node.attribute
     ):
         return "cropping Resize"
+    if any(node.op_type == "ScatterND" for node in model.graph.node):
+        return "scattered positions"
     if any(is_training(case, node) for node in model.graph.node):
         return "training mode"
     if any(has_three_spatial_axes(model, node) for node in model.graph.node):

@@ -1,0 +1,31 @@
+#include "graph/expansion.h"
+
+#include <utility>
+
+#include "graph/lower.h"
+
+namespace deltacnn {
+
+ValueId Expansion::Value(const std::string& suffix, Shape shape) {
+  return AddLike(graph_, node_.outputs[0], suffix, std::move(shape));
+}
+
+void Expansion::Append(const std::string& suffix, const std::string& op,
+                       std::vector<ValueId> inputs, std::vector<ValueId> outputs,
+                       Attributes attributes) {
+  Node& node = nodes_.emplace_back();
+  node.name = node_.name + suffix;
+  node.op = op;
+  node.inputs = std::move(inputs);
+  node.outputs = std::move(outputs);
+  node.attributes = std::move(attributes);
+}
+
+ValueId Expansion::Add(const std::string& suffix, const std::string& op,
+                       std::vector<ValueId> inputs, Shape shape, Attributes attributes) {
+  const ValueId value = Value(suffix, std::move(shape));
+  Append(suffix, op, std::move(inputs), {value}, std::move(attributes));
+  return value;
+}
+
+}  // namespace deltacnn

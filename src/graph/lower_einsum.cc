@@ -1,0 +1,109 @@
+// Sums of products become products of matrices between moves, which for pixels are views.
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "core/evaluate.h"
+#include "graph/expansion.h"
+#include "graph/lower.h"
+#include "ops/einsum.h"
+
+namespace deltacnn {
+namespace {
+
+class EinsumLowering {
+ public:
+  EinsumLowering(Graph& graph, const Node& node, std::vector<Node>& nodes)
+      : graph_(graph), node_(node), nodes_(nodes), parts_(graph, node, nodes) {}
+
+  void Run() {
+    auto [a, b, out] = *ReadEinsum(node_);
+    ValueId left = node_.inputs[0];
+    ValueId right = node_.inputs[1];
+    for (size_t d = 0; d < a.size(); ++d) size_[a[d]] = (*At(graph_, left).shape)[d];
+    for (size_t d = 0; d < b.size(); ++d) size_[b[d]] = (*At(graph_, right).shape)[d];
+    if (graph_.Constant(left) != nullptr) {  // the rows of the other one may be pixels
+      std::swap(left, right);
+      std::swap(a, b);
+    }
+    const auto in = [](char c, const std::string& term) { return term.find(c) != term.npos; };
+    std::string batch, rows, summed, columns;
+    for (const char c : a) (!in(c, b) ? rows : in(c, out) ? batch : summed) += c;
+    for (const char c : b)
+      if (!in(c, a)) columns += c;
+
+    const int64_t depth = ElementCount(Sizes(summed));
+    const int64_t width = ElementCount(Sizes(columns));
+    // Without a batch the rows keep their axes.
+    Shape product = Sizes(batch.empty() ? rows : batch);
+    if (!batch.empty()) product.push_back(ElementCount(Sizes(rows)));
+    product.push_back(depth);
+    left = Reshape(".rows", Transpose(".left", left, a, batch + rows + summed), product);
+    Shape matrix = Sizes(batch);
+    matrix.insert(matrix.end(), {depth, width});
+    right = Reshape(".columns", Transpose(".right", right, b, batch + summed + columns), matrix);
+    product.back() = width;
+    ValueId result = parts_.Add(".product", "MatMul", {left, right}, product);
+    const std::string order = batch + rows + columns;
+    result = Reshape(".split", result, Sizes(order));
+    parts_.Finish("Identity", {Transpose(".ordered", result, order, out)});
+  }
+
+ private:
+  Shape Sizes(const std::string& letters) const {
+    Shape shape;
+    for (const char c : letters) shape.push_back(size_.at(c));
+    return shape;
+  }
+
+  ValueId Transpose(const std::string& suffix, ValueId id, const std::string& from,
+                    const std::string& to) {
+    if (from == to) return id;
+    std::vector<int64_t> perm;
+    for (const char c : to) perm.push_back(static_cast<int64_t>(from.find(c)));
+    return Move(suffix, "Transpose", id, Sizes(to), {{"perm", perm}});
+  }
+
+  ValueId Reshape(const std::string& suffix, ValueId id, const Shape& shape) {
+    if (*At(graph_, id).shape == shape) return id;
+    return Move(suffix, "Reshape", id, shape, {{"shape", shape}});
+  }
+
+  /// What becomes of a constant is one, too.
+  ValueId Move(const std::string& suffix, const std::string& op, ValueId id, const Shape& shape,
+               Attributes attributes) {
+    const ValueId moved = parts_.Add(suffix, op, {id}, shape, std::move(attributes));
+    const TensorPtr constant = graph_.Constant(id);
+    if (constant == nullptr) return moved;
+    constexpr uint64_t kMostBytes = uint64_t{1} << 31;
+    auto folded = Evaluate(nodes_.back(), {&constant, 1}, graph_.opset, kMostBytes);
+    if (folded.ok()) {
+      graph_.values[static_cast<size_t>(moved)].constant =
+          std::make_shared<const Tensor>(std::move(folded.value()[0]));
+    }
+    return moved;
+  }
+
+  Graph& graph_;
+  const Node& node_;
+  std::vector<Node>& nodes_;
+  Expansion parts_;
+  std::map<char, int64_t> size_;
+};
+
+}  // namespace
+
+void LowerEinsums(Graph& graph) {
+  std::vector<Node> nodes;
+  for (Node& node : graph.nodes) {
+    if (node.op == "Einsum") {
+      EinsumLowering(graph, node, nodes).Run();
+    } else {
+      nodes.push_back(std::move(node));
+    }
+  }
+  graph.nodes = std::move(nodes);
+  RemoveDeadNodes(graph);
+}
+
+}  // namespace deltacnn
