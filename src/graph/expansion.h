@@ -1,3 +1,4 @@
+// Several nodes in the place of one.
 #pragma once
 
 #include <map>

@@ -4,7 +4,6 @@
 namespace deltacnn {
 namespace {
 
-constexpr int kFacePoints = 5;
 constexpr int kAnchorsPerCell = 2;  // of SCRFD, both in the same place
 
 struct Point {
@@ -59,8 +58,7 @@ class ScrfdDecoder final : public FamilyDecoder {
 
   void AddKeyPoints(std::span<const TensorView> in, const Candidate& candidate,
                     Detection& detection) const {
-    size_t i = grid_.size() - 1;
-    while (candidate.row < grid_[i].first * kAnchorsPerCell) --i;
+    const size_t i = LevelOf(grid_, candidate.row / kAnchorsPerCell);
     const GridLevel& level = grid_[i];
     const int64_t row = candidate.row - level.first * kAnchorsPerCell;
     const auto stride = static_cast<float>(level.stride);

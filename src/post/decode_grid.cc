@@ -92,7 +92,8 @@ class FastestdetDecoder final : public FamilyDecoder {
     Use(facts, output);
   }
 
-  /// Others multiply two probabilities; the mean of two that are equal is the root.
+  /// Most others multiply two probabilities; the mean of two that are equal is the root of that.
+  /// (YuNet's score is a mean, too, but of its faces some are lost this way: docs/policies.md.)
   float FaintScore() const override { return std::sqrt(kFaintScore); }
 
  private:
@@ -146,8 +147,6 @@ class FastestdetDecoder final : public FamilyDecoder {
   std::vector<Candidate> candidates_;
 };
 
-constexpr int kFacePoints = 5;
-
 class YunetDecoder final : public FamilyDecoder {
  public:
   /// `outputs` holds, for each level, class score, object score, box and key points.
@@ -188,8 +187,7 @@ class YunetDecoder final : public FamilyDecoder {
 
   void AddKeyPoints(std::span<const TensorView> in, const Candidate& candidate,
                     Detection& detection) const {
-    size_t i = grid_.size() - 1;
-    while (candidate.row < grid_[i].first) --i;
+    const size_t i = LevelOf(grid_, candidate.row);
     const GridLevel& level = grid_[i];
     const int64_t cell = candidate.row - level.first;
     const auto stride = static_cast<float>(level.stride);

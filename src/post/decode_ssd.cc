@@ -42,7 +42,6 @@ class UltrafaceDecoder final : public FamilyDecoder {
   std::vector<Candidate> candidates_;
 };
 
-constexpr int kFacePoints = 5;
 constexpr int kPriorsPerCell = 2;
 
 class RetinafaceDecoder final : public FamilyDecoder {
@@ -94,8 +93,7 @@ class RetinafaceDecoder final : public FamilyDecoder {
   /// Each cell has two square priors: 16 and 32 pixels at the first stride, four times that at each
   /// next one.
   Prior PriorOf(int64_t row) const {
-    size_t i = grid_.size() - 1;
-    while (row < grid_[i].first * kPriorsPerCell) --i;
+    const size_t i = LevelOf(grid_, row / kPriorsPerCell);
     const GridLevel& level = grid_[i];
     const int64_t within = row - level.first * kPriorsPerCell;
     const int64_t cell = within / kPriorsPerCell;

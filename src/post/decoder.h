@@ -104,6 +104,15 @@ struct GridLevel {
 std::vector<GridLevel> MakeGrid(InputSize input, std::span<const int> strides);
 int64_t CountCells(std::span<const GridLevel> grid);
 
+/// The level that a cell of the grid, counted over all levels, belongs to.
+inline size_t LevelOf(std::span<const GridLevel> grid, int64_t cell) {
+  size_t level = grid.size() - 1;
+  while (cell < grid[level].first) --level;
+  return level;
+}
+
+constexpr int kFacePoints = 5;  // eyes, nose and corners of the mouth
+
 /// The preset's strides, or else the first of {8,16,32}, {8,16,32,64} whose cells, times
 /// `boxes_per_cell`, number `rows`. Empty if none do.
 std::vector<GridLevel> FindGrid(const Preset& preset, InputSize input, int64_t rows,
