@@ -1,9 +1,10 @@
-// Reductions. Those over whole pictures fold runs of pixels (RowReduce, ReduceRows, GlobalPool);
-// all others ask for a layout in which the reduced axes lie inside the pixel, and reduce pixel by
-// pixel.
+// Reductions. Those over whole pictures fold runs of pixels (RowReduce, ReduceRows, GlobalPool).
+// Others fold parts of each pixel where the layout of their input allows it; the rest ask for a
+// layout in which the reduced axes are the pixel.
 #include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 
@@ -192,6 +193,85 @@ class ReducePixels : public Kernel {
   Reduction reduction_;
 };
 
+/// A pixel as [outer, count, inner], of which the middle is reduced.
+struct Parts {
+  size_t outer = 1;
+  size_t count = 1;
+  size_t inner = 1;
+};
+
+/// Sums, means and maxima of parts of a pixel.
+class FoldParts : public Kernel {
+ public:
+  FoldParts(const MakeContext& context, const Parts& parts)
+      : in_(context.in(0)),
+        out_(context.out(0)),
+        kernels_(context.kernels),
+        fold_(context.node.op == "ReduceMax" ? kernels::Binary::kMax : kernels::Binary::kAdd),
+        divisor_(context.node.op == "ReduceMean" ? static_cast<float>(parts.count) : 1.0f),
+        parts_(parts) {}
+
+  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
+    out.Or(inputs[0]);
+  }
+  size_t ScratchBytes() const override { return parts_.outer * parts_.inner * sizeof(float); }
+
+  void Compute(const Work& work) const override {
+    auto* result = reinterpret_cast<float*>(work.scratch);
+    const auto [outer, count, inner] = parts_;
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k) {
+        const float* x = work.Pixel<float>(in_, span.row, span.col + k);
+        for (size_t o = 0; o < outer; ++o) {
+          float* part = result + o * inner;
+          std::copy_n(x + o * count * inner, inner, part);
+          for (size_t i = 1; i < count; ++i)
+            kernels_.binary(fold_, part, x + (o * count + i) * inner, inner);
+        }
+        if (divisor_ != 1.0f)
+          kernels_.binary_scalar(kernels::Binary::kDiv, result, divisor_, outer * inner);
+        float* stored = work.Pixel<float>(out_, span.row, span.col + k);
+        if (kernels_.store_changed(stored, result, outer * inner))
+          work.changed[span.first + static_cast<size_t>(k)] = 1;
+      }
+    }
+  }
+
+ private:
+  Placement in_;
+  Placement out_;
+  const kernels::Table& kernels_;
+  kernels::Binary fold_;
+  float divisor_;
+  Parts parts_;
+};
+
+/// More terms than these are summed in double precision (ReducePixels).
+constexpr size_t kMaxFoldedParts = 64;
+
+/// The pixels of a value with these axes as FoldParts takes them; nothing if it cannot.
+std::optional<Parts> PartsOf(const Node& node, DType dtype, const Shape& shape, AxisSet pixel_axes,
+                             AxisSet reduced) {
+  const bool folds = node.op == "ReduceSum" || node.op == "ReduceMean" || node.op == "ReduceMax";
+  if (!folds || dtype != DType::kFloat32 || (pixel_axes & reduced) != 0) return std::nullopt;
+  Parts parts;
+  bool inside = false;  // behind the first reduced axis
+  for (size_t a = 0; a < shape.size(); ++a) {
+    if (HasAxis(pixel_axes, a)) continue;
+    const auto extent = static_cast<size_t>(shape[a]);
+    if (!HasAxis(reduced, a)) {
+      (inside ? parts.inner : parts.outer) *= extent;
+    } else if (parts.inner == 1) {
+      parts.count *= extent;
+      inside = true;
+    } else {
+      return std::nullopt;
+    }
+  }
+  if (parts.inner == 1 || parts.count == 0 || parts.count > kMaxFoldedParts) return std::nullopt;
+  return parts;
+}
+
 std::vector<int64_t> IntsOf(const Tensor& tensor) {
   const auto convert = [](const auto& values) {
     return std::vector<int64_t>(values.begin(), values.end());
@@ -207,6 +287,14 @@ AxisSet ReducedAxes(const Node& node, size_t rank, const std::vector<int64_t>& a
   for (const int64_t axis : axes)
     set |= Axis(static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis));
   return set;
+}
+
+/// The same of a node that InferReduce has accepted.
+AxisSet ReducedAxes(const Node& node, const Graph& graph) {
+  const ValueId input = node.Input(1);
+  const size_t rank = graph.values[static_cast<size_t>(node.Input(0))].shape->size();
+  return ReducedAxes(node, rank,
+                     input == kNoValue ? node.Ints("axes") : IntsOf(*graph.Constant(input)));
 }
 
 }  // namespace
@@ -312,21 +400,29 @@ Status InferReduce(InferContext& context) {
 }
 
 void LayoutReduce(LayoutContext& context) {
-  std::vector<int64_t> axes = context.node.Ints("axes");
-  if (const ValueId id = context.node.Input(1); id != kNoValue) {
-    axes = IntsOf(*context.graph.Constant(id));
-    context.input_in_memory[1] = false;
+  if (context.node.Input(1) != kNoValue) context.input_in_memory[1] = false;
+  const Shape& shape = context.shape(0);
+  const AxisSet reduced = ReducedAxes(context.node, context.graph);
+  const DType dtype = context.graph.values[static_cast<size_t>(context.node.Input(0))].dtype;
+  AxisSet& axes = context.input_axes[0];
+  if (!PartsOf(context.node, dtype, shape, axes, reduced)) axes = AllAxes(shape.size()) & ~reduced;
+  if (context.output_shape(0).size() == shape.size()) {
+    context.output_axes[0] = axes;
+    return;
   }
-  const size_t rank = context.shape(0).size();
-  const AxisSet reduced = ReducedAxes(context.node, rank, axes);
-  const AxisSet kept = AllAxes(rank) & ~reduced;
-  context.input_axes[0] = kept;
-  const bool keep = context.output_shape(0).size() == rank;
-  context.output_axes[0] = keep ? kept : AllAxes(context.output_shape(0).size());
+  size_t kept = 0;
+  for (size_t a = 0; a < shape.size(); ++a) {
+    if (HasAxis(reduced, a)) continue;
+    if (HasAxis(axes, a)) context.output_axes[0] |= Axis(kept);
+    ++kept;
+  }
 }
 
 Result<KernelPtr> MakeReduce(const MakeContext& context) {
-  switch (context.in(0).dtype) {
+  const Placement& in = context.in(0);
+  const auto parts = PartsOf(context.node, in.dtype, in.shape, in.pixel_axes,
+                             ReducedAxes(context.node, context.graph));
+  switch (in.dtype) {
     case DType::kFloat64:
       return KernelPtr(std::make_unique<ReducePixels<double>>(context));
     case DType::kInt64:
@@ -339,6 +435,7 @@ Result<KernelPtr> MakeReduce(const MakeContext& context) {
     case DType::kBool:
       return KernelPtr(std::make_unique<ReducePixels<uint8_t>>(context));
     default:
+      if (parts) return KernelPtr(std::make_unique<FoldParts>(context, *parts));
       return KernelPtr(std::make_unique<ReducePixels<float>>(context));
   }
 }

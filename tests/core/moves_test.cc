@@ -165,5 +165,35 @@ TEST(Moves, ManyChannelsOfFewPixels) {
   }
 }
 
+TEST(Moves, GroupsOfChannelsAreReducedWhereTheyLie) {
+  constexpr int64_t kGroups = 3, kEach = 18;
+  const Shape split = {1, kGroups, kEach, kRows, kCols};
+  for (const std::string op : {"ReduceSum", "ReduceMean", "ReduceMax"}) {
+    for (const bool keepdims : {false, true}) {
+      const auto run = [&](bool whole) {
+        GraphMaker net;
+        std::mt19937 weights(4);
+        const ValueId image = net.Input("image", {1, 2, kRows, kCols});
+        const ValueId wide = net.Conv(weights, image, kGroups * kEach, 3, 1, 1);
+        const ValueId groups = net.Add("Reshape", {wide, Ints(net, split)});
+        net.Output(whole
+                       ? groups
+                       : net.Add(op, {groups, Ints(net, {1})}, {{"keepdims", int64_t{keepdims}}}));
+        return RunOn(net, Image());
+      };
+      const Outcome got = run(false);
+      EXPECT_FALSE(got.Has("Relayout"));
+      const Outcome all = run(true);
+      constexpr size_t kInner = kEach * kRows * kCols;
+      ASSERT_EQ(got.output.size(), kInner);
+      for (size_t i = 0; i < kInner; ++i) {
+        const float a = all.output[i], b = all.output[i + kInner], c = all.output[i + 2 * kInner];
+        const float want = op == "ReduceMax" ? std::max({a, b, c}) : a + b + c;
+        ASSERT_NEAR(got.output[i], op == "ReduceMean" ? want / 3 : want, 1e-5) << op << " " << i;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace deltacnn::testing

@@ -113,6 +113,21 @@ class RandomUnits : protected RandomBuilder {
     Apply("Mul", x, {bounded});
   }
 
+  /// Channels in groups, which are reduced one way or the other (split attention).
+  void AddGroupSums() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const int64_t groups = Between(1, 3), each = Between(1, 20);
+    const ValueId wide = Apply("Conv", x, {Weights({groups * each, shape(x)[1], 1, 1}, 0.5f)});
+    if (wide == kNoValue) return;
+    const Shape size = shape(wide);
+    const ValueId split =
+        Apply("Reshape", wide, {Indices({size[0], groups, each, size[2], size[3]})});
+    if (split == kNoValue) return;
+    Apply(Name({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"}), split,
+          {Indices({Chance(70) ? 1 : -3})}, {{"keepdims", Between(0, 1)}});
+  }
+
   /// An activation over x, as exporters spell them.
   void Activate(ValueId x) {
     switch (Pick(8)) {
