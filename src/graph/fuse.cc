@@ -268,7 +268,8 @@ bool HasSave(std::span<const ChainStep> chain) {
 }  // namespace
 
 bool TakesChain(const Node& node) {
-  return node.op == "Conv" || node.op == "ConvTranspose" || node.op == "Pointwise";
+  return node.op == "Conv" || node.op == "ConvTranspose" || node.op == "Linear" ||
+         node.op == "Pointwise";
 }
 
 void LowerArithmetic(Graph& graph) {
@@ -411,14 +412,8 @@ void FuseChains(Graph& graph) {
     }
     Simplify(node.chain);
   }
-  size_t kept = 0;
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    if (dead[n]) continue;
-    Simplify(graph.nodes[n].chain);
-    if (kept != n) graph.nodes[kept] = std::move(graph.nodes[n]);
-    ++kept;
-  }
-  graph.nodes.resize(kept);
+  EraseNodes(graph, dead);
+  for (Node& node : graph.nodes) Simplify(node.chain);
 }
 
 }  // namespace deltacnn

@@ -1,9 +1,11 @@
 #include "graph/infer.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "core/evaluate.h"
+#include "graph/lower.h"
 #include "ops/op.h"
 
 namespace deltacnn {
@@ -70,6 +72,16 @@ void AddFirstOutputs(Graph& graph) {
     Value unread;
     unread.name = node.name + ".unread";
     node.outputs[0] = graph.AddValue(std::move(unread));
+  }
+}
+
+/// Statistics for further training that nothing reads are not asked for.
+void DropRunningStatistics(Graph& graph) {
+  const std::vector<int> uses = CountUses(graph);
+  for (Node& node : graph.nodes) {
+    if (node.op != "BatchNormalization") continue;
+    for (ValueId& out : std::span(node.outputs).subspan(1))
+      if (out != kNoValue && uses[static_cast<size_t>(out)] == 0) out = kNoValue;
   }
 }
 
@@ -155,6 +167,7 @@ Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) 
 Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
   const uint64_t max_folded = std::min(max_bytes, kMaxFoldedBytes);
   AddFirstOutputs(graph);
+  DropRunningStatistics(graph);
   Inference result;
   uint64_t folded_bytes = 0;
   result.dynamic.assign(graph.nodes.size(), false);

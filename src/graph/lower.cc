@@ -10,124 +10,6 @@
 namespace deltacnn {
 namespace {
 
-ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape) {
-  Value value;
-  value.name = name;
-  value.dtype_known = true;
-  value.shape = std::move(shape);
-  return graph.AddValue(std::move(value));
-}
-
-void EraseNodes(Graph& graph, const std::vector<bool>& dead) {
-  size_t kept = 0;
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    if (dead[n]) continue;
-    if (kept != n) graph.nodes[kept] = std::move(graph.nodes[n]);
-    ++kept;
-  }
-  graph.nodes.resize(kept);
-}
-
-bool IsConstantFloat(const Graph& graph, ValueId id) {
-  return id != kNoValue && graph.Constant(id) != nullptr &&
-         graph.Constant(id)->dtype == DType::kFloat32;
-}
-
-/// Scales the convolution's output channels and shifts its bias.
-void FoldIntoConv(Graph& graph, Node& conv, std::span<const float> scale,
-                  std::span<const float> shift) {
-  Tensor weights = *graph.Constant(conv.inputs[1]);
-  const size_t channels = scale.size();
-  const std::span<float> w = weights.as<float>();
-  const size_t per_channel = channels == 0 ? 0 : w.size() / channels;
-  std::vector<float> bias(channels, 0.0f);
-  if (conv.Input(2) != kNoValue) {
-    const std::span<const float> old = graph.Constant(conv.inputs[2])->as<float>();
-    std::ranges::copy(old, bias.begin());
-  }
-  for (size_t c = 0; c < channels; ++c) {
-    for (size_t i = 0; i < per_channel; ++i) w[c * per_channel + i] *= scale[c];
-    bias[c] = bias[c] * scale[c] + shift[c];
-  }
-  const std::string name = At(graph, conv.inputs[1]).name;
-  Value value = At(graph, conv.inputs[1]);
-  value.constant = std::make_shared<const Tensor>(std::move(weights));
-  conv.inputs.resize(3, kNoValue);
-  conv.inputs[1] = graph.AddValue(std::move(value));
-  conv.inputs[2] = AddConstant(graph, name + ".bias", bias, {static_cast<int64_t>(channels)});
-}
-
-/// The shape that broadcasts one number a channel over [N,C,...].
-Shape ChannelShape(size_t rank, int64_t channels) {
-  Shape shape(std::max<size_t>(rank, 2) - 1, 1);
-  shape[0] = channels;
-  return shape;
-}
-
-/// y = x * scale + shift with what BatchNormalization has learnt.
-std::pair<std::vector<float>, std::vector<float>> NormalisationFactors(const Graph& graph,
-                                                                       const Node& node) {
-  const auto gamma = graph.Constant(node.inputs[1])->as<float>();
-  const auto beta = graph.Constant(node.inputs[2])->as<float>();
-  const auto mean = graph.Constant(node.inputs[3])->as<float>();
-  const auto variance = graph.Constant(node.inputs[4])->as<float>();
-  const double epsilon = node.Float("epsilon", 1e-5f);
-  std::vector<float> scale(gamma.size());
-  std::vector<float> shift(gamma.size());
-  for (size_t c = 0; c < gamma.size(); ++c) {
-    const double s = gamma[c] / std::sqrt(variance[c] + epsilon);
-    scale[c] = static_cast<float>(s);
-    shift[c] = static_cast<float>(beta[c] - mean[c] * s);
-  }
-  return {scale, shift};
-}
-
-ChainStep Operand(kernels::Binary function, int operand) {
-  return {.kind = ChainStep::Kind::kOperand, .binary = function, .operand = operand};
-}
-
-Node ScaleAndShift(const Node& node, ValueId scale, ValueId shift) {
-  Node result;
-  result.name = node.name;
-  result.op = "Pointwise";
-  result.inputs = {node.inputs[0]};
-  result.outputs = {node.outputs[0]};
-  result.chain = {Operand(kernels::Binary::kMul, 0), Operand(kernels::Binary::kAdd, 1)};
-  result.chain_inputs = {scale, shift};
-  return result;
-}
-
-/// BatchNormalization whose parameters are computed by the network: the factors become nodes too.
-void ComputeBatchNormalization(Graph& graph, const Node& node, std::vector<Node>& nodes) {
-  const Shape vector = *At(graph, node.inputs[1]).shape;
-  const auto append = [&](const char* suffix, const char* op, std::vector<ValueId> inputs,
-                          const Shape& shape) -> Node& {
-    Node added;
-    added.name = node.name + suffix;
-    added.op = op;
-    added.inputs = std::move(inputs);
-    added.outputs = {AddTemporary(graph, added.name, shape)};
-    nodes.push_back(std::move(added));
-    return nodes.back();
-  };
-  Node& scale = append(".scale", "Pointwise", {node.inputs[4]}, vector);
-  scale.chain = {{.kind = ChainStep::Kind::kScalar,
-                  .binary = kernels::Binary::kAdd,
-                  .a = node.Float("epsilon", 1e-5f)},
-                 {.kind = ChainStep::Kind::kUnary, .unary = kernels::Unary::kSqrt},
-                 Operand(kernels::Binary::kRdiv, 0)};
-  scale.chain_inputs = {node.inputs[1]};
-  const ValueId scale_id = scale.outputs[0];
-  Node& shift = append(".shift", "Pointwise", {scale_id}, vector);  // beta - scale * mean
-  shift.chain = {Operand(kernels::Binary::kMul, 0), Operand(kernels::Binary::kRsub, 1)};
-  shift.chain_inputs = {node.inputs[3], node.inputs[2]};
-  const ValueId shift_id = shift.outputs[0];
-  const Shape shape = ChannelShape(At(graph, node.inputs[0]).shape->size(), vector[0]);
-  const ValueId wide_scale = append(".wide_scale", "Reshape", {scale_id}, shape).outputs[0];
-  const ValueId wide_shift = append(".wide_shift", "Reshape", {shift_id}, shape).outputs[0];
-  nodes.push_back(ScaleAndShift(node, wide_scale, wide_shift));
-}
-
 /// A reduction over all pixels of a picture [N,C,H,W].
 struct PictureReduction {
   ValueId picture = kNoValue;
@@ -187,6 +69,21 @@ std::optional<PictureReduction> FindReduction(const Graph& graph, const Node& no
 
 }  // namespace
 
+const Tensor* ConstantFloats(const Graph& graph, ValueId id) {
+  if (id == kNoValue) return nullptr;
+  const Tensor* tensor = graph.Constant(id).get();
+  const bool floats = tensor != nullptr && tensor->dtype == DType::kFloat32;
+  return floats && tensor->elements() > 0 ? tensor : nullptr;
+}
+
+ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape) {
+  Value value;
+  value.name = name;
+  value.dtype_known = true;
+  value.shape = std::move(shape);
+  return graph.AddValue(std::move(value));
+}
+
 ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
                     Shape shape) {
   Tensor tensor(DType::kFloat32, shape);
@@ -197,6 +94,16 @@ ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<flo
   value.shape = std::move(shape);
   value.constant = std::make_shared<const Tensor>(std::move(tensor));
   return graph.AddValue(std::move(value));
+}
+
+void EraseNodes(Graph& graph, const std::vector<bool>& dead) {
+  size_t kept = 0;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (dead[n]) continue;
+    if (kept != n) graph.nodes[kept] = std::move(graph.nodes[n]);
+    ++kept;
+  }
+  graph.nodes.resize(kept);
 }
 
 std::vector<int> Producers(const Graph& graph) {
@@ -219,46 +126,6 @@ std::vector<int> CountUses(const Graph& graph) {
   }
   std::ranges::for_each(graph.outputs, count);
   return uses;
-}
-
-void LowerBatchNormalization(Graph& graph) {
-  const std::vector<int> uses = CountUses(graph);
-  const std::vector<int> producer = Producers(graph);
-  std::vector<int> place(graph.nodes.size(), -1);  // of every old node in `nodes`
-  std::vector<Node> nodes;
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    Node& node = graph.nodes[n];
-    const bool constant = node.op == "BatchNormalization" &&
-                          std::ranges::all_of(std::span(node.inputs).subspan(1), [&](ValueId id) {
-                            return IsConstantFloat(graph, id);
-                          });
-    if (node.op == "BatchNormalization" && !constant) {
-      ComputeBatchNormalization(graph, node, nodes);
-    } else if (constant) {
-      const auto [scale, shift] = NormalisationFactors(graph, node);
-      const ValueId x = node.inputs[0];
-      const int before = producer[static_cast<size_t>(x)];
-      Node* conv = before >= 0 && place[static_cast<size_t>(before)] >= 0
-                       ? &nodes[static_cast<size_t>(place[static_cast<size_t>(before)])]
-                       : nullptr;
-      if (conv != nullptr && conv->op == "Conv" && uses[static_cast<size_t>(x)] == 1 &&
-          conv->outputs[0] == x && IsConstantFloat(graph, conv->inputs[1]) &&
-          (conv->Input(2) == kNoValue || IsConstantFloat(graph, conv->inputs[2]))) {
-        FoldIntoConv(graph, *conv, scale, shift);
-        conv->outputs[0] = node.outputs[0];
-        continue;
-      }
-      const Shape shape =
-          ChannelShape(At(graph, x).shape->size(), static_cast<int64_t>(scale.size()));
-      const ValueId scale_id = AddConstant(graph, node.name + ".scale", scale, shape);
-      const ValueId shift_id = AddConstant(graph, node.name + ".shift", shift, shape);
-      nodes.push_back(ScaleAndShift(node, scale_id, shift_id));
-    } else {
-      nodes.push_back(std::move(node));
-    }
-    place[n] = static_cast<int>(nodes.size()) - 1;
-  }
-  graph.nodes = std::move(nodes);
 }
 
 void LowerGlobalReductions(Graph& graph) {
@@ -327,10 +194,12 @@ void Lower(Graph& graph) {
   RemoveDeadNodes(graph);
   LowerScatters(graph);
   LowerEinsums(graph);
+  LowerProducts(graph);
   FoldPads(graph);
   TrimTaps(graph);
   CascadePools(graph);
-  LowerBatchNormalization(graph);
+  FoldIntoWeights(graph);
+  MergeBranches(graph);
   FoldPatches(graph);
   LowerSplits(graph);
   LowerGathers(graph);

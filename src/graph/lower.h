@@ -17,8 +17,13 @@ void Lower(Graph& graph);
 
 // The single passes; each keeps the invariants of Graph.
 
-/// BatchNormalization becomes part of the convolution before it, or a multiply and an add.
-void LowerBatchNormalization(Graph& graph);
+/// Products with constant weights along the last axis become Linear (lower_products.cc).
+void LowerProducts(Graph& graph);
+/// BatchNormalization becomes part of the convolution or the Linear before it, as do constant sums
+/// and products of its channels; or else a multiply and an add (fold_weights.cc).
+void FoldIntoWeights(Graph& graph);
+/// Parallel convolutions whose outputs are added become one (merge_branches.cc).
+void MergeBranches(Graph& graph);
 /// Zero padding before a convolution or a mean becomes its own (this and the two
 /// next: lower_windows.cc).
 void FoldPads(Graph& graph);
@@ -67,12 +72,18 @@ void RemoveDeadNodes(Graph& graph);
 inline const Value& At(const Graph& graph, ValueId id) {
   return graph.values[static_cast<size_t>(id)];
 }
+/// Removes the nodes that are marked.
+void EraseNodes(Graph& graph, const std::vector<bool>& dead);
 /// The node that produces each value; -1 for inputs and constants.
 std::vector<int> Producers(const Graph& graph);
 /// True if pointwise work can become a part of the node.
 bool TakesChain(const Node& node);
 /// True of moves that leave the elements in their row-major order (lower_moves.cc).
 bool KeepsOrder(const Node& node);
+/// A float32 constant that has elements; null if the value is none.
+const Tensor* ConstantFloats(const Graph& graph, ValueId id);
+/// A new float32 value that some node computes.
+ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape);
 /// A new float32 constant.
 ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
                     Shape shape);

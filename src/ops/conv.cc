@@ -3,6 +3,9 @@
 // The input has zeros around it (its halo), so every tap of every window is at a fixed distance
 // from the window's first pixel: one pointer an output pixel is all the indirection there is. The
 // taps of a kernel row are one contiguous run where the input's pixels are adjacent in memory.
+//
+// Linear, a product with constant weights along the last axis, is the same with a window of one
+// pixel.
 #include <algorithm>
 #include <memory>
 
@@ -150,6 +153,31 @@ class DepthwiseConv : public ConvBase {
 };
 
 }  // namespace
+
+Status InferLinear(InferContext& context) {
+  const Shape& weights = context.shape(1);  // [outputs, inputs]
+  Shape out = context.shape(0);
+  if (out.empty() || weights.size() != 2 || out.back() != weights[1])
+    return context.Invalid("weights " + ToString(weights) + " do not fit " + ToString(out));
+  out.back() = weights[0];
+  context.SetOutput(0, DType::kFloat32, std::move(out));
+  return {};
+}
+
+void LayoutLinear(LayoutContext& context) {
+  const AxisSet all_but_last = AllAxes(context.shape(0).size() - 1);
+  context.input_axes[0] = all_but_last;
+  context.output_axes[0] = all_but_last;
+  for (size_t i = 1; i < context.node.inputs.size(); ++i) context.input_in_memory[i] = false;
+  LayoutChainOperands(context);
+}
+
+Result<KernelPtr> MakeLinear(const MakeContext& context) {
+  const ConvWindow pixel;
+  if (DotConv::Suits(pixel, context.in(0).channels, context.out(0).channels))
+    return KernelPtr(std::make_unique<DotConv>(context, pixel));
+  return KernelPtr(std::make_unique<GemmConv>(context, pixel));
+}
 
 Status InferConv(InferContext& context) {
   if (!context.Has(0) || !context.Has(1))

@@ -12,6 +12,12 @@ ConvBase::ConvBase(const MakeContext& context, const ConvWindow& window, int chu
       chain_(context, context.node.inputs.size()),
       chunk_(static_cast<size_t>(chunk)),
       first_operand_(context.node.inputs.size()) {
+  if (window.IsPixel()) {
+    window_start_ = in_.row_offset;
+    map_ = {WindowMap::Window(in_.grid.rows, in_.grid.rows, 1, 1, 1, 0),
+            WindowMap::Window(in_.grid.cols, in_.grid.cols, 1, 1, 1, 0)};
+    return;
+  }
   const auto in_dims = SpatialDims(in_.shape);
   const auto out_dims = SpatialDims(out_.shape);
   for (size_t a = 0; a < 2; ++a) {
@@ -20,6 +26,7 @@ ConvBase::ConvBase(const MakeContext& context, const ConvWindow& window, int chu
         static_cast<int>(window.kernel[a]), static_cast<int>(window.stride[a]),
         static_cast<int>(window.dilation[a]), static_cast<int>(window.pad_before[a]));
   }
+  images_ = static_cast<int>(out_.shape[0]);
   const bool two_d = in_.shape.size() == 4;
   row_stride_ = two_d ? in_.strides[2] : 0;
   const int64_t origin = in_.row_offset.empty() ? 0 : in_.row_offset[0];
@@ -33,8 +40,7 @@ ConvBase::ConvBase(const MakeContext& context, const ConvWindow& window, int chu
 }
 
 void ConvBase::Affected(std::span<const MaskView> inputs, const MaskView& out) const {
-  if (inputs[0].words != nullptr)
-    Affect(inputs[0], map_[0], map_[1], static_cast<int>(out_.shape[0]), out);
+  if (inputs[0].words != nullptr) Affect(inputs[0], map_[0], map_[1], images_, out);
   chain_.Affect(inputs.subspan(first_operand_), out);
 }
 

@@ -77,6 +77,7 @@ class ConvBase : public Kernel {
 
   size_t chunk_;
   size_t first_operand_;
+  int images_ = 1;  // whose rows follow one another
   int64_t row_stride_ = 0;
   std::vector<int64_t> window_start_;  // of every output row, at column 0
 };

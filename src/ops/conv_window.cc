@@ -16,6 +16,11 @@ std::array<int64_t, 2> SpatialDims(const Shape& shape) {
   return {shape[2], shape[3]};
 }
 
+bool ConvWindow::IsPixel() const {
+  constexpr std::array<int64_t, 2> kOnes{1, 1}, kNone{0, 0};
+  return kernel == kOnes && stride == kOnes && pad_before == kNone && pad_after == kNone;
+}
+
 std::array<int64_t, 2> ConvWindow::Outputs(const Shape& in) const {
   std::array<int64_t, 2> outputs = SpatialDims(in);
   for (size_t a = 0; a < 2; ++a) {

@@ -18,6 +18,8 @@ struct ConvWindow {
 
   /// Input span of the window, in pixels.
   int64_t Extent(size_t axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
+  /// True of a window that is the pixel at the same place: both pictures have the same grid.
+  bool IsPixel() const;
   /// Windows that fit the input along each axis; 0 where none does.
   std::array<int64_t, 2> Outputs(const Shape& in) const;
   /// The zeros that the windows of the outputs `out` read around the input `in`, where outputs are

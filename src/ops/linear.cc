@@ -1,5 +1,6 @@
-// Gemm and MatMul. Every row of the result is a pixel: it reads one row of A, all of B and, for
-// Gemm, its row of C. A constant B is packed into panels once; any other is read where it lies.
+// Gemm and MatMul of what the network computes. Every row of the result is a pixel: it reads one
+// row of A, all of B (or of its matrix, where B is a stack of them) and, for Gemm, its row of C.
+// Most products with constants have become Linear (conv.cc).
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -18,7 +19,7 @@ struct Product {
   size_t n_axis = 1;  // of B: the other one; k_axis if B is a vector
   float alpha = 1;
   float beta = 1;
-  const Placement* c = nullptr;  // absent where it is part of the bias
+  const Placement* c = nullptr;
 };
 
 /// The pixels of a value, as if each of them held one element.
@@ -62,92 +63,7 @@ class AddedOperand {
   std::optional<BroadcastMap> map_;
 };
 
-/// B is a constant matrix; alpha * B is packed. `bias`, if there is one, is
-/// added to every row.
-class PackedProduct : public Kernel {
- public:
-  PackedProduct(const MakeContext& context, const Product& product, std::span<const float> bias)
-      : a_(context.in(0)),
-        out_(context.out(0)),
-        kernels_(context.kernels),
-        depth_(static_cast<size_t>(a_.channels)),
-        width_(static_cast<size_t>(out_.channels)),
-        added_(product, out_, kernels_) {
-    const auto b = context.in(1).constant->as<float>();
-    const bool transposed = product.n_axis < product.k_axis;
-    weights_ = Pack(
-        context, width_, depth_, /*rounds=*/false,
-        [&](size_t n, size_t k) {
-          return product.alpha * b[transposed ? n * depth_ + k : k * width_ + n];
-        },
-        [&](size_t n) { return bias.empty() ? 0.0f : bias[n]; });
-  }
-
-  void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
-    if (inputs[0].words != nullptr) out.Or(inputs[0]);
-    added_.Affect(inputs, out);
-  }
-
-  void Compute(const Work& work) const override {
-    auto* sums = reinterpret_cast<float*>(work.scratch);
-    auto* pixels = reinterpret_cast<const float**>(work.scratch + SumBytes());
-    size_t count = 0;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k)
-        pixels[count++] = work.Pixel<float>(a_, span.row, span.col + k);
-    }
-    const size_t panel = kernels_.panel;
-    constexpr ptrdiff_t kFromItsStart = 0;
-    for (size_t p = 0; p < weights_.panels; ++p) {
-      const size_t first = p * panel;
-      kernels_.gemm({.pixels = pixels,
-                     .count = count,
-                     .run_offset = &kFromItsStart,
-                     .runs = 1,
-                     .run_length = depth_,
-                     .weights = weights_.Panel(p),
-                     .bias = weights_.bias.data() + first,
-                     .out = sums,
-                     .out_pitch = panel});
-      Store(work, sums, first, std::min(panel, width_ - first));
-    }
-  }
-
-  size_t ScratchBytes() const override {
-    return SumBytes() + static_cast<size_t>(ChunkPixels()) * sizeof(const float*);
-  }
-  int64_t MacsPerPixel() const override { return static_cast<int64_t>(depth_ * width_); }
-  size_t WeightBytes() const override { return weights_.Bytes(); }
-
- private:
-  size_t SumBytes() const {
-    return static_cast<size_t>(ChunkPixels()) * kernels_.panel * sizeof(float);
-  }
-
-  /// Stores one panel of all pixels: channels [first, first + n).
-  void Store(const Work& work, float* sum, size_t first, size_t n) const {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        added_.AddTo(sum, work, span.row, col, first, n);
-        if (kernels_.store_changed(work.Pixel<float>(out_, span.row, col) + first, sum, n))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-        sum += kernels_.panel;
-      }
-    }
-  }
-
-  Placement a_;
-  Placement out_;
-  const kernels::Table& kernels_;
-  size_t depth_;
-  size_t width_;
-  PackedWeights weights_;
-  AddedOperand added_;
-};
-
-/// B is computed by the network, or a stack of matrices: any change of it reaches every row. Each
-/// call packs the panels of B that it needs.
+/// Any change of B reaches every row. Each call packs the panels of B that it needs.
 class StreamedProduct : public Kernel {
  public:
   StreamedProduct(const MakeContext& context, const Product& product)
@@ -326,17 +242,6 @@ Status CheckFloat(InferContext& context) {
   return {};
 }
 
-/// True if C can be added to every row as it is.
-bool IsBias(const Tensor* c, const Shape& output) {
-  return c != nullptr && (c->shape.size() < 2 || c->shape[0] == 1 || output[0] == 1) &&
-         c->elements() > 0;
-}
-
-/// True if a constant of this shape is one matrix or vector, not a stack of several.
-bool IsSingleMatrix(const Shape& b) {
-  return b.size() <= 2 || std::all_of(b.begin(), b.end() - 2, [](int64_t dim) { return dim == 1; });
-}
-
 }  // namespace
 
 Status InferGemm(InferContext& context) {
@@ -364,13 +269,8 @@ void LayoutGemm(LayoutContext& context) {
   context.output_axes[0] = Axis(0);
   context.input_axes[0] = Axis(node.Int("transA", 0) != 0 ? 1 : 0);
   context.input_axes[1] = Axis(0);
-  const bool packed = context.graph.Constant(node.inputs[1]) != nullptr;
-  if (packed) context.input_in_memory[1] = false;
-  if (node.Input(2) == kNoValue) return;
-  const Shape& output = context.output_shape(0);
-  context.input_axes[2] = BroadcastAxes(context.shape(2), output, Axis(0));
-  if (packed && IsBias(context.graph.Constant(node.inputs[2]).get(), output))
-    context.input_in_memory[2] = false;
+  if (node.Input(2) != kNoValue)
+    context.input_axes[2] = BroadcastAxes(context.shape(2), context.output_shape(0), Axis(0));
 }
 
 Result<KernelPtr> MakeGemm(const MakeContext& context) {
@@ -380,17 +280,7 @@ Result<KernelPtr> MakeGemm(const MakeContext& context) {
   product.alpha = node.Float("alpha", 1);
   product.beta = node.Float("beta", 1);
   if (context.Has(2)) product.c = &context.in(2);
-  if (context.in(1).constant == nullptr)
-    return KernelPtr(std::make_unique<StreamedProduct>(context, product));
-  std::vector<float> bias(static_cast<size_t>(context.out(0).channels));
-  const Tensor* c = product.c != nullptr ? product.c->constant.get() : nullptr;
-  if (IsBias(c, context.out(0).shape)) {
-    const auto elements = c->as<float>();
-    for (size_t n = 0; n < bias.size(); ++n)
-      bias[n] = product.beta * elements[elements.size() == 1 ? 0 : n];
-    product.c = nullptr;
-  }
-  return KernelPtr(std::make_unique<PackedProduct>(context, product, bias));
+  return KernelPtr(std::make_unique<StreamedProduct>(context, product));
 }
 
 Status InferMatMul(InferContext& context) {
@@ -425,10 +315,6 @@ void LayoutMatMul(LayoutContext& context) {
   const bool by_columns = b_rank >= 2 && b_axes == (AllAxes(b_rank) & ~Axis(b_rank - 2));
   if (b_axes != 0 && !by_columns) b_axes = by_rows;
   context.output_axes[0] = AllAxes(b_is_vector ? rank : rank - 1);
-  if (context.graph.Constant(context.node.inputs[1]) != nullptr &&
-      IsSingleMatrix(context.shape(1))) {
-    context.input_in_memory[1] = false;
-  }
 }
 
 Result<KernelPtr> MakeMatMul(const MakeContext& context) {
@@ -437,8 +323,6 @@ Result<KernelPtr> MakeMatMul(const MakeContext& context) {
   Product product;
   product.k_axis = rank < 2 ? 0 : rank - 2;
   product.n_axis = rank - 1;
-  if (b.constant != nullptr && IsSingleMatrix(b.shape))
-    return KernelPtr(std::make_unique<PackedProduct>(context, product, std::span<const float>()));
   return KernelPtr(std::make_unique<StreamedProduct>(context, product));
 }
 

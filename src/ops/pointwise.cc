@@ -120,8 +120,16 @@ Result<KernelPtr> MakePointwise(const MakeContext& context) {
 Status InferBatchNormalization(InferContext& context) {
   if (context.node.inputs.size() < 5 || !context.Has(0))
     return context.Invalid("it has fewer than 5 inputs");
-  if (context.node.Int("training_mode", 0) != 0)
-    return context.Unsupported("training mode is not supported; export the model for inference");
+  if (context.node.Int("training_mode", 0) != 0) {
+    // What weights are standardised with: of one picture, it is an InstanceNormalization.
+    const bool single = context.rank(0) >= 3 && context.shape(0)[0] == 1;
+    const auto extra = std::span(context.node.outputs).subspan(1);
+    if (!single || std::ranges::any_of(extra, [](ValueId id) { return id != kNoValue; })) {
+      return context.Unsupported(
+          "training mode is supported for a batch of 1 and without running statistics; export the "
+          "model for inference");
+    }
+  }
   if (context.rank(0) < 2 || context.dtype(0) != DType::kFloat32)
     return context.Unsupported("its input is not a float32 tensor of rank 2 or more");
   for (size_t i = 1; i < 5; ++i) {
