@@ -12,6 +12,7 @@
 #include "ops/conv_base.h"
 #include "ops/conv_gemm.h"
 #include "ops/depthwise.h"
+#include "ops/dilated_conv.h"
 #include "ops/prefetch.h"
 #include "ops/winograd.h"
 
@@ -24,7 +25,7 @@ constexpr int kChunk = 56;
 
 // The same where the weights are so many that the third-level cache may not keep them from one call
 // to the next.
-constexpr int kLongChunk = 224;
+constexpr int kLongChunk = 784;
 constexpr int64_t kManyWeights = int64_t{2} << 20;
 
 class GemmConv : public ConvBase {
@@ -239,6 +240,8 @@ Result<KernelPtr> MakeConv(const MakeContext& context) {
     return KernelPtr(std::make_unique<DepthwiseConv>(context, *window));
   if (DotConv::Suits(*window, context.in(0).channels, context.out(0).channels))
     return KernelPtr(std::make_unique<DotConv>(context, *window));
+  if (SuitsDilated(*window, context.in(0).shape, context.out(0).shape))
+    return MakeDilated(context, *window);
   return KernelPtr(std::make_unique<GemmConv>(context, *window));
 }
 

@@ -50,6 +50,7 @@ void ConvGemm::DivideRuns() {
   while (run_length_ % parts != 0 && parts < 4 * fewest) ++parts;
   if (run_length_ % parts != 0) parts = 1;
   run_length_ /= parts;
+  divisions_ = parts;
   std::vector<ptrdiff_t> divided;
   for (const ptrdiff_t run : runs_)
     for (size_t i = 0; i < parts; ++i)
@@ -83,6 +84,46 @@ void ConvGemm::Compute(const float* const* pixels, size_t count, ptrdiff_t step,
                      .columns = epilogue.width,
                      .epilogue = last ? &epilogue : nullptr});
     }
+    epilogue.channel += epilogue.width;
+  }
+}
+
+void ConvGemm::ComputeParts(const float* const* pixels, std::span<const PixelPart> parts,
+                            kernels::Epilogue& epilogue, float* sums) const {
+  const size_t panel = kernels_.panel;
+  for (size_t p = 0; p < weights_.panels; ++p) {
+    epilogue.width = std::min(panel, weights_.outputs - p * panel);
+    for (size_t run = 0; run < runs_.size(); ++run) {
+      const size_t tap = run / divisions_;
+      for (const PixelPart& part : parts) {
+        if ((part.taps >> tap & 1) == 0) continue;
+        const bool begun = (part.taps & ((uint64_t{1} << tap) - 1)) != 0 || run % divisions_ != 0;
+        float* sum = sums + part.first * panel;
+        kernels_.gemm({.pixels = pixels + part.first,
+                       .count = part.count,
+                       .run_offset = runs_.data() + run,
+                       .runs = 1,
+                       .run_length = run_length_,
+                       .weights = weights_.Panel(p, run * run_length_),
+                       .bias = kNoBias.data(),
+                       .sums = begun ? sum : nullptr,
+                       .out = sum,
+                       .out_pitch = panel,
+                       .columns = epilogue.width});
+      }
+    }
+    kernels_.gemm({.pixels = pixels,
+                   .count = parts.back().first + parts.back().count,
+                   .run_offset = nullptr,
+                   .runs = 0,
+                   .run_length = run_length_,
+                   .weights = weights_.Panel(p),
+                   .bias = weights_.bias.data() + p * panel,
+                   .sums = sums,
+                   .out = sums,
+                   .out_pitch = panel,
+                   .columns = epilogue.width,
+                   .epilogue = &epilogue});
     epilogue.channel += epilogue.width;
   }
 }

@@ -1,6 +1,7 @@
 // The arithmetic of a convolution as an indirect GEMM, alone or in front of a 1x1 one.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "ops/conv_window.h"
@@ -8,6 +9,13 @@
 #include "ops/packed_weights.h"
 
 namespace deltacnn {
+
+/// Pixels of a call that need some of a window's taps.
+struct PixelPart {
+  size_t first;
+  size_t count;
+  uint64_t taps;  // bit y * kernel width + x
+};
 
 /// One group of a convolution. The taps of a kernel row are one contiguous run where the input's
 /// pixels are adjacent in memory.
@@ -30,6 +38,10 @@ class ConvGemm {
   /// channels from its `channel` on, which is moved behind them. `sums`: SumBytes.
   void Compute(const float* const* pixels, size_t count, ptrdiff_t step,
                kernels::Epilogue& epilogue, float* sums) const;
+  /// The same where each part of the pixels needs some taps only, and the others read zeros.
+  /// `sums`: a panel of each pixel. For windows whose taps are no runs together.
+  void ComputeParts(const float* const* pixels, std::span<const PixelPart> parts,
+                    kernels::Epilogue& epilogue, float* sums) const;
 
  private:
   void DivideRuns();
@@ -38,7 +50,8 @@ class ConvGemm {
   size_t channels_;
   std::vector<ptrdiff_t> runs_;  // offsets from a window's first pixel
   size_t run_length_;
-  size_t runs_at_once_;  // of a call
+  size_t divisions_ = 1;  // runs in the place of one
+  size_t runs_at_once_;   // of a call
   PackedWeights weights_;
 };
 

@@ -111,6 +111,19 @@ TEST(Conv, LargeMapsOfManyChannelsHaveTheBitsOfDenseSteps) {
   }
 }
 
+TEST(Conv, TapsInThePaddingMakeNoDifference) {
+  std::mt19937 rng(3);
+  for (const kernels::Table* table : kernels::Available()) {
+    // By tiles of 8x8, some of which need all taps and some few; the last ones are cut.
+    for (const int64_t stride : {1, 2}) {
+      Check(rng, {1, 66, 29, 70}, 37, 1, {29, 3, stride, 12, 12, 12}, {70, 3, stride, 24, 24, 24},
+            table->name, 5);
+    }
+    Check(rng, {1, 64, 18, 9}, 5, 1, {18, 5, 1, 4, 8, 8}, {9, 2, 1, 6, 3, 3}, table->name, 4);
+    Check(rng, {1, 6400, 11, 9}, 6, 1, {11, 3, 1, 8, 8, 8}, {9, 3, 1, 6, 6, 6}, table->name, 2);
+  }
+}
+
 TEST(Conv, SumsThatCachesDoNotHoldAreDivided) {
   std::mt19937 rng(2);
   for (const kernels::Table* table : kernels::Available()) {
