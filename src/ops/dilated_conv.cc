@@ -1,5 +1,6 @@
 #include "ops/dilated_conv.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <memory>
@@ -72,13 +73,16 @@ class DilatedConv : public ConvBase {
     std::array<PixelPart, kChunk> parts;  // NOLINT: those that are used are set
     size_t used = 0;
     for (const Span& span : work.spans) {
-      const auto row = static_cast<size_t>(span.row / kSide);
-      const uint64_t taps = taps_[row * tiles_per_row_ + static_cast<size_t>(span.col / kSide)];
-      const auto length = static_cast<size_t>(span.count);
-      if (used > 0 && parts[used - 1].taps == taps) {
-        parts[used - 1].count += length;
-      } else {
-        parts[used++] = {span.first - work.spans.front().first, length, taps};
+      for (int done = 0, length = 0; done < span.count; done += length) {
+        const int col = span.col + done;
+        length = std::min(span.count - done, kSide - col % kSide);
+        const uint64_t taps = TapsOf(span.row, col);
+        if (used > 0 && parts[used - 1].taps == taps) {
+          parts[used - 1].count += static_cast<size_t>(length);
+        } else {
+          const size_t first = span.first - work.spans.front().first + static_cast<size_t>(done);
+          parts[used++] = {first, static_cast<size_t>(length), taps};
+        }
       }
     }
     kernels::Epilogue epilogue = Begin(work, scratch, /*adds=*/true);
@@ -91,6 +95,11 @@ class DilatedConv : public ConvBase {
   size_t WeightBytes() const override { return gemm_.WeightBytes(); }
 
  private:
+  uint64_t TapsOf(int row, int col) const {
+    return taps_[static_cast<size_t>(row / kSide) * tiles_per_row_ +
+                 static_cast<size_t>(col / kSide)];
+  }
+
   ConvGemm gemm_;
   std::vector<uint64_t> taps_;  // of every tile, row by row
   size_t tiles_per_row_ = 0;
