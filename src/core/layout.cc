@@ -113,14 +113,15 @@ class Chooser {
   }
 
   /// An input of a concatenation is computed in its place there if a node computes it, it lies in
-  /// no other concatenation, and no reader wants zeros where its neighbours would be.
+  /// no other concatenation, and no reader of it or of its own parts wants zeros where its
+  /// neighbours would be.
   void CopyUnplaceable(Node& node) {
     const size_t axis = ConcatAxis(node, ShapeOf(graph_, node.outputs[0]).size());
     const AxisSet axes = layouts_.axes[static_cast<size_t>(node.outputs[0])];
     const bool along_pixels = HasAxis(axes, axis);
     for (ValueId& id : node.inputs) {
       const bool is_input = std::ranges::find(graph_.inputs, id) != graph_.inputs.end();
-      const bool shared = along_pixels && uses_[static_cast<size_t>(id)] > 1;
+      const bool shared = along_pixels && IsReadBeside(id);
       if (graph_.Constant(id) != nullptr || is_input || shared || !placed_.insert(id).second) {
         const bool constant = graph_.Constant(id) != nullptr;
         id = Copy(constant ? LaidOutConstant(id, axes) : id, axes);
@@ -129,6 +130,13 @@ class Chooser {
         std::erase_if(copies_, [&](const auto& copy) { return copy.second == id; });
       }
     }
+    if (std::ranges::any_of(node.inputs, [&](ValueId id) { return IsReadBeside(id); }))
+      read_in_parts_.insert(node.outputs[0]);
+  }
+
+  /// True if the value, or a part of it, has other readers than the concatenation that it is for.
+  bool IsReadBeside(ValueId id) const {
+    return uses_[static_cast<size_t>(id)] > 1 || read_in_parts_.contains(id);
   }
 
   Graph& graph_;
@@ -136,6 +144,7 @@ class Chooser {
   std::vector<int> uses_;
   std::map<std::pair<ValueId, AxisSet>, ValueId> copies_;
   std::set<ValueId> placed_;
+  std::set<ValueId> read_in_parts_;  // concatenations
 };
 
 }  // namespace

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <type_traits>
 
+#include "onnx/tensor_reader.h"
 #include "ops/op.h"
 
 namespace deltacnn {
@@ -113,6 +115,31 @@ Status InferConstantOfShape(InferContext& context) {
   return {};
 }
 
+Status InferEyeLike(InferContext& context) {
+  if (!context.Has(0) || context.rank(0) != 2) return context.Invalid("its input is no matrix");
+  const Shape& shape = context.shape(0);
+  const int64_t diagonal = context.node.Int("k", 0);
+  const auto fill = [&]<class T>(DType dtype) -> Status {
+    DELTACNN_RETURN_IF_ERROR(CheckSize(context, shape, dtype));
+    Tensor tensor(dtype, shape);
+    const auto elements = tensor.as<T>();
+    for (int64_t row = 0; row < shape[0]; ++row) {
+      // Compared so that no k overflows.
+      if (diagonal < -row || diagonal >= shape[1] - row) continue;
+      elements[static_cast<size_t>(row * shape[1] + row + diagonal)] = T{1};
+    }
+    context.SetConstant(0, std::move(tensor));
+    return {};
+  };
+  const int64_t wanted = context.node.Int("dtype", 0);
+  const std::optional<DType> dtype = wanted == 0 ? context.dtype(0) : onnx::ToDType(wanted);
+  if (dtype == DType::kFloat32) return fill.operator()<float>(*dtype);
+  if (dtype == DType::kFloat64) return fill.operator()<double>(*dtype);
+  if (dtype == DType::kInt32) return fill.operator()<int32_t>(*dtype);
+  if (dtype == DType::kInt64) return fill.operator()<int64_t>(*dtype);
+  return context.Unsupported("its type is none of float32, float64, int32 and int64");
+}
+
 Status InferRange(InferContext& context) {
   for (size_t i = 0; i < 3; ++i) {
     if (!context.Has(i)) return context.Invalid("input " + std::to_string(i) + " is missing");
@@ -161,11 +188,13 @@ Status InferShape(InferContext& context) {
 
 void LayoutConstant(LayoutContext&) {}
 void LayoutConstantOfShape(LayoutContext&) {}
+void LayoutEyeLike(LayoutContext&) {}
 void LayoutRange(LayoutContext&) {}
 void LayoutShape(LayoutContext&) {}
 
 Result<KernelPtr> MakeConstant(const MakeContext& context) { return NeverPlanned(context); }
 Result<KernelPtr> MakeConstantOfShape(const MakeContext& context) { return NeverPlanned(context); }
+Result<KernelPtr> MakeEyeLike(const MakeContext& context) { return NeverPlanned(context); }
 Result<KernelPtr> MakeRange(const MakeContext& context) { return NeverPlanned(context); }
 Result<KernelPtr> MakeShape(const MakeContext& context) { return NeverPlanned(context); }
 

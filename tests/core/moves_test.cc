@@ -195,5 +195,22 @@ TEST(Moves, GroupsOfChannelsAreReducedWhereTheyLie) {
   }
 }
 
+TEST(Moves, APartThatAConvolutionReadsKeepsItsZeros) {
+  // It lies beside others' channels, and those together below other rows: not where zeros are.
+  const auto run = [](bool nested) {
+    GraphMaker net;
+    std::mt19937 weights(4);
+    const ValueId image = net.Input("image", {1, 2, kRows, kCols});
+    const ValueId above = net.Conv(weights, image, 4, 1);
+    const ValueId part = net.Add("Relu", {image});
+    net.Output(net.Conv(weights, part, 3, 3, 1, 1));
+    if (!nested) return RunOn(net, Image());
+    const ValueId wide = net.Add("Concat", {net.Add("Abs", {image}), part}, {{"axis", int64_t{1}}});
+    net.Output(net.Add("Concat", {above, wide}, {{"axis", int64_t{2}}}));
+    return RunOn(net, Image());
+  };
+  EXPECT_EQ(run(true).output, run(false).output);
+}
+
 }  // namespace
 }  // namespace deltacnn::testing

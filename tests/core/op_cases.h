@@ -277,6 +277,7 @@ inline void AddOtherCases(std::vector<NodeCase>& cases) {
        .constants = {1}},
       {31, 20});
   add({.op = "MatMul", .inputs = {x, x}}, {1, 9, 0, 4});
+  add({.op = "CumSum", .inputs = {x, Ints({1})}, .constants = {1}}, {1, 4, 0, 2});
   add({.op = "ArgMax", .attributes = {{"axis", int64_t{0}}}, .inputs = {x}}, {0, 0});
   add({.op = "ArgMin", .attributes = {{"axis", int64_t{1}}}, .inputs = {x}}, {0, 0});
   add({.op = "TopK", .inputs = {x, Ints({1})}, .constants = {1}, .outputs = 2}, {3, 2});
@@ -287,6 +288,7 @@ inline void AddOtherCases(std::vector<NodeCase>& cases) {
       {0, 0, 1});
   add({.op = "Constant", .attributes = {{"value_ints", IntList{4, 5}}}}, {4, 5});
   add({.op = "ConstantOfShape", .inputs = {Ints({2, 1})}, .constants = {0}}, {0, 0});
+  add({.op = "EyeLike", .inputs = {x}}, {1, 0, 0, 1});
   add({.op = "Range",
        .inputs = {Floats({}, {1}), Floats({}, {7}), Floats({}, {2})},
        .constants = {0, 1, 2}},

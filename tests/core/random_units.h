@@ -113,6 +113,29 @@ class RandomUnits : protected RandomBuilder {
     Apply("Mul", x, {bounded});
   }
 
+  /// Convolutions of one value whose outputs are added, as of networks whose branches are to be
+  /// merged.
+  void AddBranches() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const int64_t channels = shape(x)[1], stride = Between(1, 2);
+    const int64_t outputs = Chance(50) ? channels : Between(1, 12);
+    ValueId sum = kNoValue;
+    for (int64_t branches = Between(2, 4); branches > 0; --branches) {
+      const int64_t pad = Between(0, 2), kernel = Chance(80) ? 2 * pad + 1 : Between(1, 4);
+      ValueId branch =
+          Apply("Conv", x,
+                {Weights({outputs, channels, kernel, kernel}, 0.3f),
+                 Chance(50) ? Weights({outputs}) : kNoValue},
+                {{"pads", IntList{pad, pad, pad, pad}}, {"strides", IntList{stride, stride}}});
+      if (branch != kNoValue && Chance(50))
+        branch = Apply(Chance(50) ? "Mul" : "Add", branch, {Weights({outputs, 1, 1})});
+      if (branch == kNoValue) return;
+      sum = sum == kNoValue ? branch : Apply("Add", sum, {branch});
+      if (sum == kNoValue) return;
+    }
+  }
+
   /// Channels in groups, which are reduced one way or the other (split attention).
   void AddGroupSums() {
     const ValueId x = Any(4);

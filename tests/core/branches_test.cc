@@ -1,0 +1,190 @@
+// What weights take in: products, scales and shifts of channels, parallel branches.
+#include <algorithm>
+#include <random>
+#include <string>
+
+#include "run_once.h"
+
+namespace deltacnn::testing {
+namespace {
+
+constexpr int64_t kChannels = 6, kRows = 9, kCols = 10;
+
+Tensor Image() {
+  std::mt19937 rng(3);
+  return RandomTensor(rng, {1, kChannels, kRows, kCols});
+}
+
+/// Runs a network on the picture, and the same with what `build` names made an output too, so that
+/// nothing can be folded. Expects equal answers; returns the first outcome.
+template <class Build>
+Outcome FoldedLikeApart(Build&& build) {
+  const auto run = [&](bool apart) {
+    GraphMaker net;
+    std::vector<ValueId> inner;
+    net.Output(build(net, net.Input("image", {1, kChannels, kRows, kCols}), inner));
+    if (apart) std::ranges::for_each(inner, [&](ValueId id) { net.Output(id); });
+    return RunOn(net, Image());
+  };
+  const Outcome folded = run(false);
+  const Outcome apart = run(true);
+  EXPECT_EQ(folded.output.size(), apart.output.size());
+  for (size_t i = 0; i < std::min(folded.output.size(), apart.output.size()); ++i)
+    EXPECT_NEAR(folded.output[i], apart.output[i], 2e-5) << i;
+  EXPECT_GT(apart.ops.size(), folded.ops.size());
+  return folded;
+}
+
+ValueId PerChannel(GraphMaker& net, std::mt19937& rng, Shape shape) {
+  return net.Constant(RandomTensor(rng, std::move(shape)));
+}
+
+ValueId Normalised(GraphMaker& net, std::mt19937& rng, ValueId x) {
+  const auto vector = [&](float low, float high) {
+    return net.Constant(RandomTensor(rng, {net.shape(x)[1]}, low, high));
+  };
+  return net.Add("BatchNormalization",
+                 {x, vector(0.5f, 2), vector(-1, 1), vector(-1, 1), vector(0.5f, 2)});
+}
+
+TEST(Branches, ScalesAndShiftsFoldIntoAConvolution) {
+  const Outcome got = FoldedLikeApart([](GraphMaker& net, ValueId x, auto& inner) {
+    std::mt19937 rng(1);
+    inner.push_back(net.Conv(rng, x, 5, 3, 1, 1));
+    inner.push_back(net.Add("Mul", {PerChannel(net, rng, {5, 1, 1}), inner.back()}));
+    inner.push_back(net.Add("Add", {inner.back(), PerChannel(net, rng, {1, 5, 1, 1})}));
+    inner.push_back(Normalised(net, rng, inner.back()));
+    return net.Add("Relu", {net.Add("Mul", {inner.back(), PerChannel(net, rng, {})})});
+  });
+  EXPECT_EQ(got.ops, (std::vector<std::string>{"Conv+Relu", "Output"}));
+}
+
+TEST(Branches, WhatIsNotOneNumberAChannelStaysBehindTheConvolution) {
+  for (const Shape& shape : {Shape{kRows, kCols}, Shape{5, 1, kCols}, Shape{kCols}}) {
+    GraphMaker net;
+    std::mt19937 rng(1);
+    const ValueId conv =
+        net.Conv(rng, net.Input("image", {1, kChannels, kRows, kCols}), 5, 3, 1, 1);
+    net.Output(net.Add("Mul", {conv, PerChannel(net, rng, shape)}));
+    EXPECT_TRUE(RunOn(net, Image()).Has("Conv+Mul")) << ToString(shape);
+  }
+}
+
+TEST(Branches, AProductTakesItsBiasAndAFunction) {
+  const Outcome got = FoldedLikeApart([](GraphMaker& net, ValueId x, auto& inner) {
+    std::mt19937 rng(1);
+    const ValueId nhwc = net.Add("Transpose", {x}, {{"perm", IntList{0, 2, 3, 1}}});
+    const ValueId weights = net.Constant(RandomTensor(rng, {kChannels, 7}));
+    inner.push_back(net.Add("MatMul", {nhwc, weights}));
+    inner.push_back(net.Add("Add", {PerChannel(net, rng, {7}), inner.back()}));
+    return net.Add("Relu", {inner.back()});
+  });
+  EXPECT_EQ(got.ops, std::vector<std::string>{"Linear+Relu"});
+}
+
+TEST(Branches, ParallelConvolutionsAreOne) {
+  struct Case {
+    int64_t kernel, stride, groups;
+  };
+  for (const auto& [kernel, stride, groups] :
+       {Case{3, 1, 1}, Case{3, 2, 1}, Case{5, 1, 2}, Case{7, 1, kChannels}}) {
+    SCOPED_TRACE(std::to_string(kernel) + "x" + std::to_string(kernel));
+    const Outcome got = FoldedLikeApart([&](GraphMaker& net, ValueId x, auto& inner) {
+      std::mt19937 rng(1);
+      ValueId sum = kNoValue;
+      const auto add = [&](ValueId branch) {
+        inner.push_back(branch);
+        sum = sum == kNoValue ? branch : net.Add("Add", {sum, branch});
+      };
+      add(net.Conv(rng, x, kChannels, 1, stride, 0, groups));
+      add(Normalised(net, rng, net.Conv(rng, x, kChannels, kernel, stride, kernel / 2, groups)));
+      add(net.Conv(rng, x, kChannels, 3, stride, 1, groups));
+      if (stride == 1) add(Normalised(net, rng, x));
+      return net.Add("Relu", {sum});
+    });
+    EXPECT_EQ(got.ops, (std::vector<std::string>{"Conv+Relu", "Output"}));
+  }
+}
+
+TEST(Branches, OthersStayApart) {
+  struct Case {
+    std::string name;
+    ValueId (*build)(GraphMaker& net, std::mt19937& rng, ValueId x);
+  };
+  const Case cases[] = {
+      {"taps lie between those of the other",
+       [](GraphMaker& net, std::mt19937& rng, ValueId x) {
+         const ValueId weights = net.Constant(RandomTensor(rng, {6, kChannels, 3, 3}));
+         const ValueId wide = net.Add(
+             "Conv", {x, weights}, {{"dilations", IntList{2, 2}}, {"pads", IntList{2, 2, 2, 2}}});
+         return net.Add("Add", {wide, net.Conv(rng, x, 6, 3, 1, 1)});
+       }},
+      {"groups differ",
+       [](GraphMaker& net, std::mt19937& rng, ValueId x) {
+         return net.Add("Add", {net.Conv(rng, x, 6, 3, 1, 1), net.Conv(rng, x, 6, 3, 1, 1, 2)});
+       }},
+      {"inputs differ",
+       [](GraphMaker& net, std::mt19937& rng, ValueId x) {
+         const ValueId y = net.Add("Relu", {x});
+         return net.Add("Add", {net.Conv(rng, x, 6, 3, 1, 1), net.Conv(rng, y, 6, 3, 1, 1)});
+       }},
+      {"one is read twice",
+       [](GraphMaker& net, std::mt19937& rng, ValueId x) {
+         const ValueId y = net.Conv(rng, x, 6, 3, 1, 1);
+         return net.Add("Concat", {y, net.Add("Add", {y, net.Conv(rng, x, 6, 3, 1, 1)})},
+                        {{"axis", int64_t{1}}});
+       }},
+  };
+  for (const Case& test : cases) {
+    GraphMaker net;
+    std::mt19937 rng(1);
+    net.Output(test.build(net, rng, net.Input("image", {1, kChannels, kRows, kCols})));
+    const Outcome got = RunOn(net, Image());
+    EXPECT_EQ(std::ranges::count_if(got.ops,
+                                    [](const std::string& op) { return op.starts_with("Conv"); }),
+              2)
+        << test.name;
+  }
+}
+
+TEST(Branches, WeightsAreStandardisedWhenPlanning) {
+  GraphMaker net;
+  std::mt19937 rng(1);
+  const ValueId image = net.Input("image", {1, kChannels, kRows, kCols});
+  const Tensor weights = RandomTensor(rng, {1, 4, kChannels * 9});
+  const auto vector = [&](float value) {
+    Tensor tensor(DType::kFloat32, {4});
+    std::ranges::fill(tensor.as<float>(), value);
+    return net.Constant(std::move(tensor));
+  };
+  Tensor filters(DType::kInt64, {4});
+  std::ranges::copy(Shape{4, kChannels, 3, 3}, filters.as<int64_t>().begin());
+  const ValueId standard = net.AddUnchecked(
+      "BatchNormalization", {net.Constant(weights), vector(2), vector(0.5f), vector(0), vector(1)},
+      {{"training_mode", int64_t{1}}, {"epsilon", 0.0f}})[0];
+  const ValueId reshaped =
+      net.AddUnchecked("Reshape", {standard, net.Constant(std::move(filters))})[0];
+  net.Output(net.AddUnchecked("Conv", {image, reshaped})[0]);
+  const Outcome got = RunOn(net, Image());
+  EXPECT_EQ(got.ops, (std::vector<std::string>{"Conv", "Output"}));
+
+  const Tensor picture = Image();
+  const auto x = picture.as<float>();
+  const auto w = weights.as<float>();
+  constexpr size_t kTaps = kChannels * 9;
+  for (size_t o = 0; o < 4; ++o) {
+    double mean = 0, square = 0;
+    for (size_t k = 0; k < kTaps; ++k) mean += w[o * kTaps + k] / double{kTaps};
+    for (size_t k = 0; k < kTaps; ++k) square += std::pow(w[o * kTaps + k] - mean, 2) / kTaps;
+    double sum = 0;  // of the first output pixel
+    for (size_t k = 0; k < kTaps; ++k) {
+      const size_t c = k / 9, row = k / 3 % 3, col = k % 3;
+      sum += (2 * (w[o * kTaps + k] - mean) / std::sqrt(square) + 0.5) *
+             x[(c * kRows + row) * kCols + col];
+    }
+    EXPECT_NEAR(got.output[o * (kRows - 2) * (kCols - 2)], sum, 1e-4);
+  }
+}
+
+}  // namespace
+}  // namespace deltacnn::testing
