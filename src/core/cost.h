@@ -23,8 +23,9 @@ class CostModel {
     }
   }
 
-  /// A dense step that keeps nothing.
-  double dense() const { return dense_; }
+  /// The cost of an incremental step against a dense one that keeps nothing; 0 where there is
+  /// nothing to compute.
+  double Ratio(double cost) const { return dense_ > 0 ? cost / dense_ : 0; }
   /// One layer of an incremental step: `pixels` in `runs` of adjacent ones.
   double Incremental(const PlanStep& step, size_t pixels, size_t runs) const {
     const auto count = static_cast<double>(pixels);

@@ -499,7 +499,7 @@ Result<StepReport> Stream::Step() {
     macs += s.work[i].computed * plan.steps[i].kernel->MacsPerPixel();
   report.macs_share = plan.macs == 0 ? report.input_changed
                                      : static_cast<double>(macs) / static_cast<double>(plan.macs);
-  if (s.keeps) s.momentum.Record(report.input_changed, s.dense ? 1 : s.cost / s.cost_model.dense());
+  if (s.keeps) s.momentum.Record(report.input_changed, s.dense ? 1 : s.cost_model.Ratio(s.cost));
   if (!plan.dynamic.empty()) {
     if (const Status status = s.RunDynamic(); !status.ok()) return status.error();
   }

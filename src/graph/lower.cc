@@ -204,6 +204,7 @@ void Lower(Graph& graph) {
   LowerSplits(graph);
   LowerGathers(graph);
   JoinSlices(graph);
+  ComposeMoves(graph);
   LowerRepeats(graph);
   LowerNormalisations(graph);
   LowerGlobalReductions(graph);

@@ -49,6 +49,8 @@ void LowerSplits(Graph& graph);
 void LowerGathers(Graph& graph);
 /// Slices that a concatenation lays side by side again are one, or the value itself.
 void JoinSlices(Graph& graph);
+/// Reshapes and transposes in a row move every element once (compose_moves.cc).
+void ComposeMoves(Graph& graph);
 /// Functions of one number go before reshapes and transposes, if a node there can take them into
 /// its chain.
 void HoistChains(Graph& graph);

@@ -212,5 +212,39 @@ TEST(Moves, APartThatAConvolutionReadsKeepsItsZeros) {
   EXPECT_EQ(run(true).output, run(false).output);
 }
 
+TEST(Moves, PicturesAreCutIntoWindowsByOneMove) {
+  constexpr int64_t kChannels = 5, kWindow = 2, kAcross = 3, kDown = 4;
+  std::mt19937 rng(3);
+  const Tensor picture = RandomTensor(rng, {1, kChannels, kDown * kWindow, kAcross * kWindow});
+  const auto run = [&](bool apart, bool back) {
+    GraphMaker net;
+    ValueId x = net.Input("image", picture.shape);
+    const auto move = [&](const std::string& op, const IntList& to) {
+      x = op == "Transpose" ? net.Add(op, {x}, {{"perm", to}}) : net.Add(op, {x, Ints(net, to)});
+      if (apart) net.Output(x);
+    };
+    move("Reshape", {kChannels * kDown, kWindow, kAcross, kWindow});
+    move("Transpose", {0, 2, 1, 3});
+    move("Reshape", {1, kChannels, kDown * kAcross, kWindow * kWindow});
+    move("Transpose", {0, 3, 2, 1});
+    if (back) {
+      move("Transpose", {0, 3, 2, 1});
+      move("Reshape", {kChannels * kDown, kAcross, kWindow, kWindow});
+      move("Transpose", {0, 2, 1, 3});
+      move("Reshape", picture.shape);
+    }
+    std::ranges::reverse(net.graph.outputs);
+    if (!apart) net.Output(x);
+    return RunOn(net, picture);
+  };
+  const Outcome cut = run(false, false);
+  EXPECT_EQ(std::ranges::count(cut.ops, "Transpose"), 1);
+  EXPECT_LE(std::ranges::count(cut.ops, "Reshape"), 2);
+  EXPECT_EQ(cut.output, run(true, false).output);
+  const Outcome back = run(false, true);
+  const auto pixels = picture.as<float>();
+  EXPECT_EQ(back.output, std::vector<float>(pixels.begin(), pixels.end()));
+}
+
 }  // namespace
 }  // namespace deltacnn::testing

@@ -529,7 +529,7 @@ class RandomNetwork : private RandomUnits {
         {4, &RandomNetwork::AddTyped},         {2, &RandomNetwork::AddIdentity},
         {3, &RandomNetwork::AddAssignment},    {2, &RandomNetwork::AddPyramid},
         {4, &RandomNetwork::AddPooled},        {3, &RandomNetwork::AddGroupSums},
-        {3, &RandomNetwork::AddBranches}};
+        {3, &RandomNetwork::AddBranches},      {3, &RandomNetwork::AddWindows}};
     int total = 0;
     for (const Row& row : kRows) total += row.weight;
     auto at = static_cast<int>(Pick(static_cast<size_t>(total)));

@@ -113,6 +113,31 @@ class RandomUnits : protected RandomBuilder {
     Apply("Mul", x, {bounded});
   }
 
+  /// A picture cut into windows, whose pixels become rows, and some of the way back (MobileViT).
+  void AddWindows() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const Shape in = shape(x);
+    const auto part = [&](int64_t size) {
+      const int64_t wanted = Between(1, 4);
+      return size % wanted == 0 ? wanted : 1;
+    };
+    const int64_t height = part(in[2]), width = part(in[3]);
+    const int64_t rows = in[2] / height, cols = in[3] / width, planes = in[0] * in[1];
+    const auto reshape = [&](ValueId value, const IntList& dims) {
+      return value == kNoValue ? value : Apply("Reshape", value, {Indices(dims)});
+    };
+    const auto turn = [&](ValueId value, IntList perm) {
+      return value == kNoValue ? value : Apply("Transpose", value, {}, {{"perm", std::move(perm)}});
+    };
+    ValueId y = turn(reshape(x, {planes * rows, height, cols, width}), {0, 2, 1, 3});
+    y = turn(reshape(y, {in[0], in[1], rows * cols, height * width}), {0, 3, 2, 1});
+    if (y == kNoValue) return;
+    if (Chance(50)) y = Apply(Name({"Relu", "Tanh"}), y);
+    y = reshape(turn(y, {0, 3, 2, 1}), {planes * rows, cols, height, width});
+    if (Chance(70)) reshape(turn(y, {0, 2, 1, 3}), in);
+  }
+
   /// Convolutions of one value whose outputs are added, as of networks whose branches are to be
   /// merged.
   void AddBranches() {
