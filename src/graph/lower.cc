@@ -193,6 +193,7 @@ void RemoveDeadNodes(Graph& graph) {
 void Lower(Graph& graph) {
   RemoveDeadNodes(graph);
   LowerScatters(graph);
+  LowerGatherND(graph);
   LowerEinsums(graph);
   LowerProducts(graph);
   FoldPads(graph);

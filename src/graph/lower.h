@@ -41,6 +41,8 @@ void LowerRepeats(Graph& graph);
 void LowerGlobalReductions(Graph& graph);
 /// Assignments to slices become concatenations (lower_scatter.cc).
 void LowerScatters(Graph& graph);
+/// GatherND becomes a Gather of rows (lower_gather_nd.cc).
+void LowerGatherND(Graph& graph);
 /// Einsum becomes a product of matrices between moves (lower_einsum.cc).
 void LowerEinsums(Graph& graph);
 /// Split becomes one slice per output (this and the next three: lower_moves.cc).

@@ -172,6 +172,11 @@ inline void AddMoveCases(std::vector<NodeCase>& cases) {
                                        Floats({1, 2}, {8, 9})},
                             .constants = {1}},
                    .want = {1, 2, 8, 9, 5, 6}});
+  cases.push_back({.test = {.op = "GatherND",
+                            .inputs = {Floats({2, 3}, {1, 2, 3, 4, 5, 6}),
+                                       MakeTensor<int64_t>(DType::kInt64, {2, 2}, {1, -1, 0, 1})},
+                            .constants = {1}},
+                   .want = {6, 2}});
   const Tensor blocks = Floats({1, 4, 1, 1}, {1, 2, 3, 4});
   cases.push_back({.test = {.op = "DepthToSpace",
                             .attributes = {{"blocksize", int64_t{2}}},

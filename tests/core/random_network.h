@@ -259,6 +259,17 @@ class RandomNetwork : private RandomUnits {
 
   void AddGather() {
     const ValueId x = Any();
+    if (Chance(25)) {  // by positions along the first axes
+      const auto depth = static_cast<int64_t>(1 + Pick(shape(x).size()));
+      const Shape picked = {Between(1, 4), Between(1, 3), depth};
+      IntList positions;
+      for (int64_t i = 0; i < picked[0] * picked[1]; ++i) {
+        for (size_t a = 0; a < static_cast<size_t>(depth); ++a)
+          positions.push_back(Between(-shape(x)[a], shape(x)[a] - 1));
+      }
+      Apply("GatherND", x, {maker_.Constant(MakeTensor(DType::kInt64, picked, positions))});
+      return;
+    }
     const size_t axis = Pick(shape(x).size());
     const int64_t n = shape(x)[axis];
     IntList at;
