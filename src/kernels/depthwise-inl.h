@@ -83,7 +83,7 @@ class AdjacentTaps {
       const float* weights = weights_;
       for (size_t t = 0; t < args.taps; t += kCols) {
         V w[kCols];
-        HWY_UNROLL(5)
+        HWY_UNROLL(8)
         for (size_t k = 0; k < kCols; ++k, weights += args.weight_pitch) w[k] = lanes.Load(weights);
         row(in + args.tap_offset[t], w);
       }
@@ -237,6 +237,7 @@ DepthwiseFunction<Order> ChooseDepthwise(const DepthwiseArgs& args) {
   if (square3 && stride2) return DepthwisePixels<AdjacentTaps<3, 3, 2>, Order>;
   if (args.columns == 5 && stride1) return DepthwisePixels<AdjacentTaps<0, 5, 1>, Order>;
   if (args.columns == 5 && stride2) return DepthwisePixels<AdjacentTaps<0, 5, 2>, Order>;
+  if (args.columns == 7 && stride1) return DepthwisePixels<AdjacentTaps<0, 7, 1>, Order>;
   return DepthwisePixels<ScatteredTaps, Order>;
 }
 
