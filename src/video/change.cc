@@ -165,15 +165,15 @@ void SumColumns(const uint8_t* a, ptrdiff_t a_stride, const uint8_t* b, ptrdiff_
   }
 }
 
-// Whether any of `bytes` (a multiple of 4) bytes is set.
-bool AnySet(const uint8_t* data, int bytes) {
-  uint32_t any = 0;
-  for (int i = 0; i < bytes; i += 4) {
-    uint32_t word = 0;
-    std::memcpy(&word, data + i, sizeof(word));
-    any |= word;
+// Adds `bit` to the flags of each group of sizeof(Word) bytes that are not all zero.
+template <class Word>
+void FlagGroups(const uint8_t* data, std::span<uint8_t> flags, uint8_t bit) {
+  for (uint8_t& flag : flags) {
+    Word word = 0;
+    std::memcpy(&word, data, sizeof(word));
+    data += sizeof(word);
+    if (word != 0) flag |= bit;
   }
-  return any != 0;
 }
 
 bool SameLayout(const FrameView& a, const FrameView& b) {
@@ -205,7 +205,7 @@ class ChangeDetector::Impl {
     int block_bytes = 0;  // of a row of a whole block
     int block_height = 0;
     // For each byte of a row of blocks: by how much the largest difference of any row exceeds what
-    // no limit heeds.
+    // no limit heeds. Zeros behind the last ones complete a block.
     uint8_t* peaks = nullptr;
     // Of each interleaved component:
     std::array<NoiseMeter, 4> noise;
@@ -217,6 +217,7 @@ class ChangeDetector::Impl {
   void SetLimits(const FrameView& frame);
   void MeasureNoise(const FrameView& frame, int plane, std::array<NoiseMeter, 4>& meters);
   bool FindPeaks(const FrameView& frame, int row);
+  void FlagPeaks(const Plane& plane, uint8_t bit);
   bool BlockChanged(const FrameView& frame, int row, int column) const;
   void CopyBlock(const FrameView& frame, int row, int column);
   PlaneBlock BlockOf(const FrameView& frame, int plane, int row, int column) const;
@@ -225,6 +226,7 @@ class ChangeDetector::Impl {
   std::vector<Plane> planes_;
   std::vector<uint8_t> pixels_;
   std::vector<uint8_t> peaks_;
+  std::vector<uint8_t> peaked_;  // for each block of a row: a bit for every plane with peaks there
   std::vector<int16_t> column_sums_;
   BlockMap focus_;          // blocks that SetFocus named; without bits: all
   float noise_factor_ = 0;  // how many deviations of a sub-block's mean are no change yet
@@ -243,7 +245,7 @@ Status ChangeDetector::Impl::Update(const FrameView& frame) {
     for (int row = 0; row < changed.rows; ++row) {
       if (!FindPeaks(frame, row)) continue;
       for (int column = 0; column < changed.columns; ++column) {
-        if (!BlockChanged(frame, row, column)) continue;
+        if (peaked_[column] == 0 || !BlockChanged(frame, row, column)) continue;
         CopyBlock(frame, row, column);
         changed.Set(row, column);
         ++changed.count;
@@ -293,6 +295,7 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
   noise_factor_ = std::sqrt(2 * std::log(static_cast<float>(samples) / (kSubBlock * kSubBlock)));
   pixels_.resize(pixel_bytes);
   peaks_.resize(peak_bytes);
+  peaked_.resize(changed.columns);
   focus_ = {};
   column_sums_.resize(std::ranges::max(planes_, {}, &Plane::row_bytes).row_bytes);
   since_intra_ = kPopFrames;
@@ -385,6 +388,7 @@ float ChangeDetector::Impl::noise() const {
 // none does, no mean does.
 bool ChangeDetector::Impl::FindPeaks(const FrameView& frame, int row) {
   std::ranges::fill(peaks_, uint8_t{0});
+  std::ranges::fill(peaked_, uint8_t{0});
   bool any = false;
   for (size_t p = 0; p < planes_.size(); ++p) {
     const Plane& plane = planes_[p];
@@ -396,9 +400,27 @@ bool ChangeDetector::Impl::FindPeaks(const FrameView& frame, int row) {
     }
     const float limit =
         *std::min_element(plane.limits.begin(), plane.limits.begin() + plane.layout.step);
-    any |= Lower(plane.peaks, plane.row_bytes, static_cast<uint8_t>(std::min(limit, 255.0F)));
+    if (!Lower(plane.peaks, plane.row_bytes, static_cast<uint8_t>(std::min(limit, 255.0F))))
+      continue;
+    any = true;
+    FlagPeaks(plane, static_cast<uint8_t>(1 << p));
   }
   return any;
+}
+
+void ChangeDetector::Impl::FlagPeaks(const Plane& plane, uint8_t bit) {
+  switch (plane.block_bytes) {
+    case sizeof(uint32_t):
+      return FlagGroups<uint32_t>(plane.peaks, peaked_, bit);
+    case sizeof(uint64_t):
+      return FlagGroups<uint64_t>(plane.peaks, peaked_, bit);
+    default:
+      for (size_t column = 0; column < peaked_.size(); ++column) {
+        const uint8_t* peaks = plane.peaks + column * plane.block_bytes;
+        if (std::any_of(peaks, peaks + plane.block_bytes, [](uint8_t peak) { return peak != 0; }))
+          peaked_[column] |= bit;
+      }
+  }
 }
 
 PlaneBlock ChangeDetector::Impl::BlockOf(const FrameView& frame, int plane_index, int row,
@@ -421,7 +443,7 @@ bool ChangeDetector::Impl::BlockChanged(const FrameView& frame, int row, int col
       background ? options_.tolerance * (std::max(1.0F, options_.background) - 1) : 0;
   for (size_t p = 0; p < planes_.size(); ++p) {
     const Plane& plane = planes_[p];
-    if (!AnySet(plane.peaks + column * plane.block_bytes, plane.block_bytes)) continue;
+    if ((peaked_[column] >> p & 1) == 0) continue;
     if (!(options_.tolerance > 0)) return true;
     const PlaneBlock block = BlockOf(frame, static_cast<int>(p), row, column);
     Limits limits = plane.limits;
