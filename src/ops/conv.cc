@@ -21,7 +21,7 @@ namespace {
 
 // Output pixels of one call: enough to reuse a weight panel from the second-level cache, few enough
 // that their results stay in the first.
-constexpr int kChunk = 56;
+constexpr int kChunk = 70;
 
 // The same where the weights are so many that the third-level cache may not keep them from one call
 // to the next.
