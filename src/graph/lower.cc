@@ -201,6 +201,7 @@ void Lower(Graph& graph) {
   CascadePools(graph);
   FoldIntoWeights(graph);
   MergeBranches(graph);
+  MergeHeads(graph);
   FoldPatches(graph);
   LowerSplits(graph);
   LowerGathers(graph);

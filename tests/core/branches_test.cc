@@ -147,6 +147,61 @@ TEST(Branches, OthersStayApart) {
   }
 }
 
+/// A narrow convolution and a depthwise one behind it.
+ValueId Head(GraphMaker& net, std::mt19937& rng, ValueId x, int64_t outputs, int64_t stride = 1) {
+  return net.Conv(rng, net.Conv(rng, x, outputs, 1), outputs, 3, stride, 1, outputs);
+}
+
+TEST(Branches, NarrowHeadsAreOnePair) {
+  const auto run = [](bool merged) {
+    std::vector<float> all;
+    for (const size_t shown : {0, 1, 2}) {
+      GraphMaker net;
+      std::mt19937 rng(1);
+      const ValueId x = net.Add("Relu", {net.Input("image", {1, kChannels, kRows, kCols})});
+      std::vector<ValueId> heads;
+      for (const int64_t outputs : {1, 10, 4}) heads.push_back(Head(net, rng, x, outputs));
+      // Each for itself, or all of one network.
+      net.Output(net.Add("Sigmoid", {heads[shown]}));
+      if (merged) std::ranges::for_each(heads, [&](ValueId head) { net.Output(head); });
+      const Outcome got = RunOn(net, Image());
+      EXPECT_EQ(std::ranges::count(got.ops, "Conv"), merged ? 2 : 1);
+      all.insert(all.end(), got.output.begin(), got.output.end());
+    }
+    return all;
+  };
+  const std::vector<float> together = run(true), apart = run(false);
+  ASSERT_EQ(together.size(), apart.size());
+  for (size_t i = 0; i < together.size(); ++i) ASSERT_NEAR(together[i], apart[i], 1e-5) << i;
+}
+
+TEST(Branches, OtherHeadsStayApart) {
+  const auto convolutions = [](auto&& build) {
+    GraphMaker net;
+    std::mt19937 rng(1);
+    build(net, rng, net.Input("image", {1, kChannels, kRows, kCols}));
+    const Outcome got = RunOn(net, Image());
+    return std::ranges::count_if(got.ops, [](const auto& op) { return op.starts_with("Conv"); });
+  };
+  EXPECT_EQ(convolutions([](GraphMaker& net, std::mt19937& rng, ValueId x) {  // other strides
+              net.Output(Head(net, rng, x, 3));
+              net.Output(Head(net, rng, x, 3, 2));
+            }),
+            4);
+  EXPECT_EQ(convolutions([](GraphMaker& net, std::mt19937& rng, ValueId x) {  // one is not narrow
+              net.Output(Head(net, rng, x, 3));
+              net.Output(Head(net, rng, x, 40));
+            }),
+            4);
+  EXPECT_EQ(convolutions([](GraphMaker& net, std::mt19937& rng, ValueId x) {  // read in between
+              const ValueId conv = net.Conv(rng, x, 3, 1);
+              net.Output(conv);
+              net.Output(net.Conv(rng, conv, 3, 3, 1, 1, 3));
+              net.Output(Head(net, rng, x, 3));
+            }),
+            4);
+}
+
 TEST(Branches, WeightsAreStandardisedWhenPlanning) {
   GraphMaker net;
   std::mt19937 rng(1);

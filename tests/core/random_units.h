@@ -113,6 +113,22 @@ class RandomUnits : protected RandomBuilder {
     Apply("Mul", x, {bounded});
   }
 
+  /// Narrow convolutions of one value with depthwise ones behind them, as of small detectors.
+  void AddHeads() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const int64_t pad = Between(0, 1);
+    for (int64_t heads = Between(2, 4); heads > 0; --heads) {
+      const int64_t outputs = Between(1, 10);
+      const auto bias = [&] { return Chance(60) ? Weights({outputs}) : kNoValue; };
+      const ValueId conv = Apply("Conv", x, {Weights({outputs, shape(x)[1], 1, 1}, 0.5f), bias()});
+      if (conv == kNoValue) return;
+      const ValueId head = Apply("Conv", conv, {Weights({outputs, 1, 3, 3}, 0.5f), bias()},
+                                 {{"group", outputs}, {"pads", IntList{pad, pad, pad, pad}}});
+      if (head != kNoValue && Chance(40)) Apply("Sigmoid", head);
+    }
+  }
+
   /// A picture cut into windows, whose pixels become rows, and some of the way back (MobileViT).
   void AddWindows() {
     const ValueId x = Any(4);
