@@ -24,8 +24,7 @@ void LowerProducts(Graph& graph);
 void FoldIntoWeights(Graph& graph);
 /// Parallel convolutions whose outputs are added become one (merge_branches.cc).
 void MergeBranches(Graph& graph);
-/// Narrow convolutions of one value with depthwise ones behind them become one pair
-/// (merge_heads.cc).
+/// Narrow convolutions of one value, and depthwise ones behind them, become one (merge_heads.cc).
 void MergeHeads(Graph& graph);
 /// Zero padding before a convolution or a mean becomes its own (this and the two
 /// next: lower_windows.cc).

@@ -1,8 +1,9 @@
-// Narrow convolutions of one value, each with a depthwise one behind it, as the heads of small
-// detectors are: one of all their outputs fills the registers that each leaves empty, and reads the
-// value once.
+// Narrow convolutions of one value, as the heads of small detectors are, with or without a
+// depthwise one behind each: one of all their outputs fills the registers that each leaves empty,
+// and reads the value once.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "graph/lower.h"
@@ -10,13 +11,13 @@
 namespace deltacnn {
 namespace {
 
-// Outputs up to which a convolution is narrow: half of the widest panel of a GEMM.
-constexpr int64_t kNarrow = 16;
+// Outputs up to which a convolution is narrow: the widest panel of a GEMM has 32.
+constexpr int64_t kNarrow = 24;
 
 struct Head {
   size_t conv;
-  size_t depthwise;
-  ConvWindow conv_window;
+  ConvWindow window;
+  std::optional<size_t> depthwise;
   ConvWindow depthwise_window;
   int64_t outputs;
 };
@@ -37,16 +38,18 @@ class HeadMerger {
 
   void Run() {
     const std::vector<int> uses = CountUses(graph_);
-    const std::vector<int> producer = Producers(graph_);
+    std::vector<int> reader(graph_.values.size(), -1);
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      for (const ValueId in : graph_.nodes[n].inputs)
+        if (in != kNoValue) reader[static_cast<size_t>(in)] = static_cast<int>(n);
+    }
     std::map<ValueId, std::vector<Head>> heads;  // by what they read
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
-      const Node& depthwise = graph_.nodes[n];
-      if (depthwise.op != "Conv") continue;
-      const ValueId between = depthwise.inputs[0];
-      const int before = producer[static_cast<size_t>(between)];
-      if (before < 0 || uses[static_cast<size_t>(between)] != 1) continue;
-      if (const auto head = HeadOf(static_cast<size_t>(before), n))
-        heads[graph_.nodes[static_cast<size_t>(before)].inputs[0]].push_back(*head);
+      if (graph_.nodes[n].op != "Conv") continue;
+      const auto out = static_cast<size_t>(graph_.nodes[n].outputs[0]);
+      if (uses[out] != 1 || reader[out] < 0) continue;
+      if (const auto head = HeadOf(n, static_cast<size_t>(reader[out])))
+        heads[graph_.nodes[n].inputs[0]].push_back(*head);
     }
     for (auto& entry : heads) Merge(entry.second);
     std::vector<Node> nodes;
@@ -61,27 +64,33 @@ class HeadMerger {
  private:
   const Shape& ShapeOf(ValueId id) const { return *At(graph_, id).shape; }
 
+  /// The convolution and its only reader as a head.
   std::optional<Head> HeadOf(size_t first, size_t second) const {
     const Node& conv = graph_.nodes[first];
-    const Node& depthwise = graph_.nodes[second];
-    if (conv.op != "Conv" || ShapeOf(conv.inputs[0]).size() != 4 ||
-        !HasConstantFilters(graph_, conv) || !HasConstantFilters(graph_, depthwise))
+    const Node& reader = graph_.nodes[second];
+    if (ShapeOf(conv.inputs[0]).size() != 4 || !HasConstantFilters(graph_, conv))
       return std::nullopt;
-    const auto inner = WindowOf(conv, ShapeOf(conv.inputs[0]), ShapeOf(conv.inputs[1]));
-    const auto outer = WindowOf(depthwise, ShapeOf(conv.outputs[0]), ShapeOf(depthwise.inputs[1]));
-    if (!inner.ok() || !outer.ok()) return std::nullopt;
+    const auto window = WindowOf(conv, ShapeOf(conv.inputs[0]), ShapeOf(conv.inputs[1]));
     const int64_t outputs = ShapeOf(conv.outputs[0])[1];
-    const bool narrow = inner->groups == 1 && outputs <= kNarrow;
-    if (!narrow || outer->groups != outputs || ShapeOf(depthwise.outputs[0])[1] != outputs)
+    if (!window.ok() || window->groups != 1 || outputs > kNarrow) return std::nullopt;
+    // What a head gives is laid out for the answers; anything else could run in the convolution.
+    if (KeepsOrder(reader) || reader.op == "Transpose")
+      return Head{first, *window, std::nullopt, {}, outputs};
+    if (reader.op != "Conv" || reader.inputs[0] != conv.outputs[0] ||
+        !HasConstantFilters(graph_, reader))
       return std::nullopt;
-    return Head{first, second, *inner, *outer, outputs};
+    const auto outer = WindowOf(reader, ShapeOf(conv.outputs[0]), ShapeOf(reader.inputs[1]));
+    if (!outer.ok() || outer->groups != outputs || ShapeOf(reader.outputs[0])[1] != outputs)
+      return std::nullopt;
+    return Head{first, *window, second, *outer, outputs};
   }
 
   /// Merges those that have the windows of the first one, and then the rest.
   void Merge(std::vector<Head>& heads) {
     while (heads.size() > 1) {
       const auto same = [&, first = heads.front()](const Head& head) {
-        return SameWindow(head.conv_window, first.conv_window) &&
+        return SameWindow(head.window, first.window) &&
+               head.depthwise.has_value() == first.depthwise.has_value() &&
                SameWindow(head.depthwise_window, first.depthwise_window);
       };
       const auto rest = std::stable_partition(heads.begin(), heads.end(), same);
@@ -107,7 +116,7 @@ class HeadMerger {
                        std::move(shape));
   }
 
-  /// One convolution in the place of these.
+  /// One convolution in the place of these, of `in`.
   Node Wide(const std::vector<size_t>& nodes, ValueId in, int64_t outputs) {
     Node wide = graph_.nodes[nodes[0]];
     Shape filters = ShapeOf(wide.inputs[1]);
@@ -124,24 +133,26 @@ class HeadMerger {
     int64_t outputs = 0;
     for (const Head& head : heads) {
       convs.push_back(head.conv);
-      depthwise.push_back(head.depthwise);
+      if (head.depthwise) depthwise.push_back(*head.depthwise);
       outputs += head.outputs;
-      dead_[head.conv] = dead_[head.depthwise] = true;
     }
+    const std::vector<size_t>& last = depthwise.empty() ? convs : depthwise;
     std::vector<Node>& nodes = in_place_of_[*std::ranges::min_element(convs)];
-    Node conv = Wide(convs, graph_.nodes[convs[0]].inputs[0], outputs);
-    Node all = Wide(depthwise, conv.outputs[0], outputs);
-    all.attributes["group"] = outputs;
-    const ValueId joined = all.outputs[0];
-    nodes.push_back(std::move(conv));
-    nodes.push_back(std::move(all));
-    int64_t start = 0;
-    for (const Head& head : heads) {
-      const Node& old = graph_.nodes[head.depthwise];
-      nodes.push_back(
-          MakeSlice(old.name + ".head", joined, old.outputs[0], 1, start, start + head.outputs));
-      start += head.outputs;
+    nodes.push_back(Wide(convs, graph_.nodes[convs[0]].inputs[0], outputs));
+    if (!depthwise.empty()) {
+      nodes.push_back(Wide(depthwise, nodes.back().outputs[0], outputs));
+      nodes.back().attributes["group"] = outputs;
     }
+    const ValueId joined = nodes.back().outputs[0];
+    int64_t start = 0;
+    for (size_t i = 0; i < heads.size(); ++i) {
+      const Node& old = graph_.nodes[last[i]];
+      const int64_t end = start + heads[i].outputs;
+      nodes.push_back(MakeSlice(old.name + ".head", joined, old.outputs[0], 1, start, end));
+      start = end;
+    }
+    for (const size_t n : convs) dead_[n] = true;
+    for (const size_t n : depthwise) dead_[n] = true;
   }
 
   Graph& graph_;

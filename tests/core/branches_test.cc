@@ -175,6 +175,33 @@ TEST(Branches, NarrowHeadsAreOnePair) {
   for (size_t i = 0; i < together.size(); ++i) ASSERT_NEAR(together[i], apart[i], 1e-5) << i;
 }
 
+TEST(Branches, NarrowHeadsWithoutDepthwiseConvolutionsAreOne) {
+  const auto run = [](bool apart) {
+    GraphMaker net;
+    std::mt19937 rng(1);
+    const ValueId x = net.Input("image", {1, kChannels, kRows, kCols});
+    std::vector<ValueId> heads;
+    for (const int64_t outputs : {8, 4, 20}) {
+      const ValueId conv = net.Conv(rng, x, outputs, 3, 1, 1);
+      const ValueId turned = net.Add("Transpose", {conv}, {{"perm", IntList{0, 2, 3, 1}}});
+      Tensor shape(DType::kInt64, {3});
+      std::ranges::copy(Shape{1, -1, 4}, shape.as<int64_t>().begin());
+      heads.push_back(net.Add("Reshape", {turned, net.Constant(std::move(shape))}));
+      if (apart) net.Output(conv);
+    }
+    const ValueId all = net.Add("Concat", heads, {{"axis", int64_t{1}}});
+    std::ranges::reverse(net.graph.outputs);
+    net.graph.outputs.insert(net.graph.outputs.begin(), all);
+    return RunOn(net, Image());
+  };
+  const Outcome one = run(false);
+  const Outcome apart = run(true);
+  EXPECT_EQ(std::ranges::count(one.ops, "Conv"), 1);
+  EXPECT_EQ(std::ranges::count(apart.ops, "Conv"), 3);
+  ASSERT_EQ(one.output.size(), apart.output.size());
+  for (size_t i = 0; i < one.output.size(); ++i) ASSERT_NEAR(one.output[i], apart.output[i], 1e-5);
+}
+
 TEST(Branches, OtherHeadsStayApart) {
   const auto convolutions = [](auto&& build) {
     GraphMaker net;

@@ -123,6 +123,10 @@ class RandomUnits : protected RandomBuilder {
       const auto bias = [&] { return Chance(60) ? Weights({outputs}) : kNoValue; };
       const ValueId conv = Apply("Conv", x, {Weights({outputs, shape(x)[1], 1, 1}, 0.5f), bias()});
       if (conv == kNoValue) return;
+      if (Chance(40)) {
+        Apply("Transpose", conv, {}, {{"perm", IntList{0, 2, 3, 1}}});
+        continue;
+      }
       const ValueId head = Apply("Conv", conv, {Weights({outputs, 1, 3, 3}, 0.5f), bias()},
                                  {{"group", outputs}, {"pads", IntList{pad, pad, pad, pad}}});
       if (head != kNoValue && Chance(40)) Apply("Sigmoid", head);
