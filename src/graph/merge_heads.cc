@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "graph/lower.h"
@@ -85,6 +86,17 @@ class HeadMerger {
     return Head{first, *window, second, *outer, outputs};
   }
 
+  /// True if all outputs together fill fewer vectors of 16 than each convolution's alone.
+  static bool SavesVectors(std::span<const Head> heads) {
+    const auto vectors = [](int64_t outputs) { return (outputs + 15) / 16; };
+    int64_t alone = 0, outputs = 0;
+    for (const Head& head : heads) {
+      alone += vectors(head.outputs);
+      outputs += head.outputs;
+    }
+    return vectors(outputs) < alone;
+  }
+
   /// Merges those that have the windows of the first one, and then the rest.
   void Merge(std::vector<Head>& heads) {
     while (heads.size() > 1) {
@@ -94,7 +106,7 @@ class HeadMerger {
                SameWindow(head.depthwise_window, first.depthwise_window);
       };
       const auto rest = std::stable_partition(heads.begin(), heads.end(), same);
-      if (rest - heads.begin() > 1) MergeAll({heads.begin(), rest});
+      if (SavesVectors({heads.begin(), rest})) MergeAll({heads.begin(), rest});
       heads.erase(heads.begin(), rest);
     }
   }

@@ -220,6 +220,11 @@ TEST(Branches, OtherHeadsStayApart) {
               net.Output(Head(net, rng, x, 40));
             }),
             4);
+  EXPECT_EQ(convolutions([](GraphMaker& net, std::mt19937& rng, ValueId x) {  // no fewer vectors
+              net.Output(Head(net, rng, x, 7));
+              net.Output(Head(net, rng, x, 12));
+            }),
+            4);
   EXPECT_EQ(convolutions([](GraphMaker& net, std::mt19937& rng, ValueId x) {  // read in between
               const ValueId conv = net.Conv(rng, x, 3, 1);
               net.Output(conv);
