@@ -86,8 +86,8 @@ TEST(Branches, ParallelConvolutionsAreOne) {
   struct Case {
     int64_t kernel, stride, groups;
   };
-  for (const auto& [kernel, stride, groups] :
-       {Case{3, 1, 1}, Case{3, 2, 1}, Case{5, 1, 2}, Case{7, 1, kChannels}}) {
+  for (const Case& test : {Case{3, 1, 1}, Case{3, 2, 1}, Case{5, 1, 2}, Case{7, 1, kChannels}}) {
+    const auto kernel = test.kernel, stride = test.stride, groups = test.groups;
     SCOPED_TRACE(std::to_string(kernel) + "x" + std::to_string(kernel));
     const Outcome got = FoldedLikeApart([&](GraphMaker& net, ValueId x, auto& inner) {
       std::mt19937 rng(1);
