@@ -13,8 +13,6 @@
 namespace deltacnn {
 namespace {
 
-bool IsRearrangement(const Node& node) { return KeepsOrder(node) || node.op == "Transpose"; }
-
 /// A factor of an axis of the first value.
 struct Factor {
   size_t axis;
@@ -100,7 +98,7 @@ std::vector<int> MovesUpTo(const Graph& graph, int last, const std::vector<int>&
     const ValueId in = graph.nodes[static_cast<size_t>(moves.back())].inputs[0];
     const int before = producer[static_cast<size_t>(in)];
     if (before < 0 || uses[static_cast<size_t>(in)] != 1 ||
-        !IsRearrangement(graph.nodes[static_cast<size_t>(before)]))
+        !Rearranges(graph.nodes[static_cast<size_t>(before)]))
       break;
     moves.push_back(before);
   }
@@ -116,7 +114,7 @@ void ComposeMoves(Graph& graph) {
   std::vector<bool> composed(graph.nodes.size(), false);
   std::map<size_t, std::vector<Node>> in_place_of;  // by the last of the moves
   for (size_t n = graph.nodes.size(); n-- > 0;) {
-    if (composed[n] || !IsRearrangement(graph.nodes[n])) continue;
+    if (composed[n] || !Rearranges(graph.nodes[n])) continue;
     const std::vector<int> moves = MovesUpTo(graph, static_cast<int>(n), producer, uses);
     const auto node = [&](int move) -> const Node& {
       return graph.nodes[static_cast<size_t>(move)];

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "graph/graph.h"
@@ -36,5 +37,19 @@ class Expansion {
   const Node& node_;
   std::vector<Node>& nodes_;
 };
+
+/// Replaces every node of this type by what `expand(node, nodes)` appends.
+template <class Expand>
+void ExpandNodes(Graph& graph, const std::string& op, Expand&& expand) {
+  std::vector<Node> nodes;
+  for (Node& node : graph.nodes) {
+    if (node.op == op) {
+      expand(std::as_const(node), nodes);
+    } else {
+      nodes.push_back(std::move(node));
+    }
+  }
+  graph.nodes = std::move(nodes);
+}
 
 }  // namespace deltacnn

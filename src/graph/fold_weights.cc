@@ -152,8 +152,7 @@ void FoldIntoWeights(Graph& graph) {
     if (at < 0 || uses[static_cast<size_t>(id)] != 1) return -1;
     const Node& node = nodes[static_cast<size_t>(at)];
     const bool weighted = node.op == "Conv" || node.op == "Linear";
-    if (!weighted || !AreConstantFloats(graph, std::span(node.inputs).subspan(1, 1))) return -1;
-    if (node.Input(2) != kNoValue && ConstantFloats(graph, node.inputs[2]) == nullptr) return -1;
+    if (!weighted || !HasConstantFilters(graph, node)) return -1;
     const size_t rank = At(graph, id).shape->size();
     return fits(node.op == "Linear" ? rank - 1 : 1) ? at : -1;
   };

@@ -176,12 +176,6 @@ int FullOperand(const Graph& graph, const Node& node) {
 Node ExpandTo(Graph& graph, const Node& user, ValueId input, const Shape& shape) {
   Tensor target(DType::kInt64, {static_cast<int64_t>(shape.size())});
   std::ranges::copy(shape, target.as<int64_t>().begin());
-  Value constant;
-  constant.name = user.name + ".shape";
-  constant.dtype = DType::kInt64;
-  constant.dtype_known = true;
-  constant.shape = target.shape;
-  constant.constant = std::make_shared<const Tensor>(std::move(target));
   Value expanded;
   expanded.name = user.name + ".expanded";
   expanded.dtype = At(graph, input).dtype;
@@ -190,7 +184,7 @@ Node ExpandTo(Graph& graph, const Node& user, ValueId input, const Shape& shape)
   Node node;
   node.name = expanded.name;
   node.op = "Expand";
-  node.inputs = {input, graph.AddValue(std::move(constant))};
+  node.inputs = {input, AddConstant(graph, user.name + ".shape", std::move(target))};
   node.outputs = {graph.AddValue(std::move(expanded))};
   return node;
 }

@@ -84,16 +84,26 @@ ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape) {
   return graph.AddValue(std::move(value));
 }
 
-ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
-                    Shape shape) {
-  Tensor tensor(DType::kFloat32, shape);
-  std::ranges::copy(data, tensor.as<float>().begin());
+bool HasConstantFilters(const Graph& graph, const Node& node) {
+  return ConstantFloats(graph, node.inputs[1]) != nullptr &&
+         (node.Input(2) == kNoValue || ConstantFloats(graph, node.inputs[2]) != nullptr);
+}
+
+ValueId AddConstant(Graph& graph, const std::string& name, Tensor tensor) {
   Value value;
   value.name = name;
+  value.dtype = tensor.dtype;
   value.dtype_known = true;
-  value.shape = std::move(shape);
+  value.shape = tensor.shape;
   value.constant = std::make_shared<const Tensor>(std::move(tensor));
   return graph.AddValue(std::move(value));
+}
+
+ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
+                    Shape shape) {
+  Tensor tensor(DType::kFloat32, std::move(shape));
+  std::ranges::copy(data, tensor.as<float>().begin());
+  return AddConstant(graph, name, std::move(tensor));
 }
 
 void EraseNodes(Graph& graph, const std::vector<bool>& dead) {

@@ -84,13 +84,19 @@ void EraseNodes(Graph& graph, const std::vector<bool>& dead);
 std::vector<int> Producers(const Graph& graph);
 /// True if pointwise work can become a part of the node.
 bool TakesChain(const Node& node);
-/// True of moves that leave the elements in their row-major order (lower_moves.cc).
+/// True of moves that leave the elements in their row-major order, and of those that keep every
+/// element and make no new one (lower_moves.cc).
 bool KeepsOrder(const Node& node);
+bool Rearranges(const Node& node);
 /// A float32 constant that has elements; null if the value is none.
 const Tensor* ConstantFloats(const Graph& graph, ValueId id);
+/// True if the filters of a Conv or Linear, and its bias if it has one, are constants.
+bool HasConstantFilters(const Graph& graph, const Node& node);
 /// A new float32 value that some node computes.
 ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape);
-/// A new float32 constant.
+/// A new constant.
+ValueId AddConstant(Graph& graph, const std::string& name, Tensor tensor);
+/// The same of float32.
 ValueId AddConstant(Graph& graph, const std::string& name, const std::vector<float>& data,
                     Shape shape);
 /// A new value of the type of another one, whose name it extends (this and the next:

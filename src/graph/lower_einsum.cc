@@ -94,15 +94,9 @@ class EinsumLowering {
 }  // namespace
 
 void LowerEinsums(Graph& graph) {
-  std::vector<Node> nodes;
-  for (Node& node : graph.nodes) {
-    if (node.op == "Einsum") {
-      EinsumLowering(graph, node, nodes).Run();
-    } else {
-      nodes.push_back(std::move(node));
-    }
-  }
-  graph.nodes = std::move(nodes);
+  ExpandNodes(graph, "Einsum", [&](const Node& node, std::vector<Node>& nodes) {
+    EinsumLowering(graph, node, nodes).Run();
+  });
   RemoveDeadNodes(graph);
 }
 

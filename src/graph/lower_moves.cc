@@ -52,9 +52,6 @@ std::optional<Stretch> StretchOf(const Graph& graph, const Node& slice, size_t a
   return stretch;
 }
 
-/// A move that keeps every element and makes no new one.
-bool Rearranges(const Node& node) { return KeepsOrder(node) || node.op == "Transpose"; }
-
 bool HasOperands(const Node& pointwise) { return !pointwise.chain_inputs.empty(); }
 
 }  // namespace
@@ -91,6 +88,8 @@ bool KeepsOrder(const Node& node) {
                                               "Identity"};
   return std::ranges::find(kOps, node.op) != std::end(kOps);
 }
+
+bool Rearranges(const Node& node) { return KeepsOrder(node) || node.op == "Transpose"; }
 
 void LowerSplits(Graph& graph) {
   std::vector<Node> nodes;

@@ -48,16 +48,10 @@ void Assign(Graph& graph, const Node& node, Expansion& parts) {
 }  // namespace
 
 void LowerScatters(Graph& graph) {
-  std::vector<Node> nodes;
-  for (Node& node : graph.nodes) {
-    if (node.op == "ScatterND") {
-      Expansion parts(graph, node, nodes);
-      Assign(graph, node, parts);
-    } else {
-      nodes.push_back(std::move(node));
-    }
-  }
-  graph.nodes = std::move(nodes);
+  ExpandNodes(graph, "ScatterND", [&](const Node& node, std::vector<Node>& nodes) {
+    Expansion parts(graph, node, nodes);
+    Assign(graph, node, parts);
+  });
 }
 
 }  // namespace deltacnn

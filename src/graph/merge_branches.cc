@@ -25,9 +25,7 @@ bool IsOperand(const ChainStep& step, kernels::Binary function, int operand) {
 
 std::optional<Branch> BranchOf(const Graph& graph, const Node& node) {
   if (node.op == "Conv") {
-    if (ConstantFloats(graph, node.inputs[1]) == nullptr) return std::nullopt;
-    if (node.Input(2) != kNoValue && ConstantFloats(graph, node.inputs[2]) == nullptr)
-      return std::nullopt;
+    if (!HasConstantFilters(graph, node)) return std::nullopt;
     const auto window =
         WindowOf(node, *At(graph, node.inputs[0]).shape, *At(graph, node.inputs[1]).shape);
     if (!window.ok()) return std::nullopt;

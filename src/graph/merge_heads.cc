@@ -23,11 +23,6 @@ struct Head {
   int64_t outputs;
 };
 
-bool HasConstantFilters(const Graph& graph, const Node& conv) {
-  return ConstantFloats(graph, conv.inputs[1]) != nullptr &&
-         (conv.Input(2) == kNoValue || ConstantFloats(graph, conv.inputs[2]) != nullptr);
-}
-
 bool SameWindow(const ConvWindow& a, const ConvWindow& b) {
   return a.kernel == b.kernel && a.stride == b.stride && a.dilation == b.dilation &&
          a.pad_before == b.pad_before && a.pad_after == b.pad_after;
@@ -75,8 +70,7 @@ class HeadMerger {
     const int64_t outputs = ShapeOf(conv.outputs[0])[1];
     if (!window.ok() || window->groups != 1 || outputs > kNarrow) return std::nullopt;
     // What a head gives is laid out for the answers; anything else could run in the convolution.
-    if (KeepsOrder(reader) || reader.op == "Transpose")
-      return Head{first, *window, std::nullopt, {}, outputs};
+    if (Rearranges(reader)) return Head{first, *window, std::nullopt, {}, outputs};
     if (reader.op != "Conv" || reader.inputs[0] != conv.outputs[0] ||
         !HasConstantFilters(graph_, reader))
       return std::nullopt;
