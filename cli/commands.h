@@ -14,6 +14,7 @@ namespace deltacnn::cli {
 struct ModelArguments {
   std::string path;
   std::vector<std::string> shapes;  // "NAME=1x3x640x640"
+  std::vector<std::string> values;  // "NAME=640,640"
   std::string isa;                  // empty: the best of this machine
   std::string weights = "float32";  // or "bfloat16"
   int threads = 1;                  // 0: one for each core

@@ -25,11 +25,41 @@ Shape ParseDimensions(std::string_view text) {
   }
 }
 
+/// Empty if `text` is not numbers joined by commas.
+std::vector<double> ParseNumbers(std::string_view text) {
+  std::vector<double> numbers;
+  while (true) {
+    double number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc()) return {};
+    numbers.push_back(number);
+    text.remove_prefix(static_cast<size_t>(end - text.data()));
+    if (text.empty()) return numbers;
+    if (text[0] != ',') return {};
+    text.remove_prefix(1);
+  }
+}
+
 /// Whether `shape` only fills in what `declared` leaves open.
 bool Fits(const Shape& shape, const Shape& declared) {
   return declared.empty() || std::ranges::equal(shape, declared, [](int64_t dim, int64_t wanted) {
            return wanted < 0 || dim == wanted;
          });
+}
+
+Result<std::map<std::string, std::vector<double>>> ParseValues(
+    const std::vector<std::string>& texts) {
+  std::map<std::string, std::vector<double>> values;
+  for (const std::string& text : texts) {
+    const auto pair = ParseKeyValue(text, "--value");
+    if (!pair.ok()) return pair.error();
+    std::vector<double> numbers = ParseNumbers(pair->value);
+    if (numbers.empty())
+      return Error{ErrorCode::kUsage,
+                   "--value: '" + pair->value + "' is no list of numbers such as 640,640"};
+    values[pair->key] = std::move(numbers);
+  }
+  return values;
 }
 
 }  // namespace
@@ -67,8 +97,11 @@ std::shared_ptr<Executor> MakeExecutor(const ModelArguments& arguments) {
 Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments) {
   auto shapes = ParseShapes(arguments.shapes);
   if (!shapes.ok()) return shapes.error();
+  auto values = ParseValues(arguments.values);
+  if (!values.ok()) return values.error();
   PlanOptions options;
   options.input_shapes = std::move(*shapes);
+  options.input_values = std::move(*values);
   options.isa = arguments.isa;
   if (arguments.weights == "bfloat16") options.weights = WeightFormat::kBfloat16;
   return options;

@@ -42,6 +42,12 @@ void AddModel(CLI::App& command, ModelArguments& model, bool runs = true) {
                   "once for each input")
       ->allow_extra_args(false)
       ->type_name("NAME=1x3x640x640");
+  command
+      .add_option("--value", model.values,
+                  "Elements of an input that is the same for every frame, such as the size of the "
+                  "picture; once for each such input")
+      ->allow_extra_args(false)
+      ->type_name("NAME=640,640");
   command.add_option("--isa", model.isa, "Instruction set (default: the best of this machine)");
   command
       .add_option("--weights", model.weights,

@@ -51,7 +51,8 @@ Result<VisionModel> LoadVisionModel(const ModelArguments& arguments, const std::
   if (model.plan->inputs().size() != 1) {
     return Error{ErrorCode::kUnsupported,
                  arguments.path + ": has " + std::to_string(model.plan->inputs().size()) +
-                     " inputs; a video needs a model with one, an image ('infer' takes any)"};
+                     " inputs; a video needs a model with one, an image; give the others with "
+                     "--value NAME=..., once for all frames ('infer' takes any)"};
   }
   model.facts = FactsOf(*loaded, arguments.path);
   auto found = FindPreset(model.facts, preset);

@@ -36,8 +36,9 @@ def main() -> None:
     lines += [f"| `src/ops/{name}` | {', '.join(types)} |" for name, types in groups.items()]
     lines += [
         "",
-        "Convolutions and pools are 1-D and 2-D. Elementwise, index and shape operators",
-        "(`typed.cc`, `move.cc`, `gather.cc`, `shape.cc`) also take integers and booleans.",
+        "Convolutions and pools are 1-D and 2-D, GridSample is 2-D. Elementwise, index and",
+        "shape operators (`typed.cc`, `move.cc`, `gather.cc`, `shape.cc`) also take integers and",
+        "booleans.",
         "Operators whose output size depends on the data (NonMaxSuppression, and all that follows",
         "it) run anew every step. `deltacnn inspect MODEL` lists what cannot run, all at once.",
         "",

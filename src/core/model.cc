@@ -48,7 +48,7 @@ const std::map<std::string, std::string>& Model::metadata() const { return graph
 
 Result<std::shared_ptr<const Plan>> Plan::Compile(const Model& model, const PlanOptions& options) {
   Graph graph = model.graph();
-  DELTACNN_RETURN_IF_ERROR(FixInputShapes(graph, options.input_shapes));
+  DELTACNN_RETURN_IF_ERROR(FixInputs(graph, options));
   try {
     auto state = PlanGraph(std::move(graph), options, true);
     if (!state.ok()) return state.error();
@@ -61,7 +61,7 @@ Result<std::shared_ptr<const Plan>> Plan::Compile(const Model& model, const Plan
 
 std::vector<Unsupported> Plan::Check(const Model& model, const PlanOptions& options) {
   Graph graph = model.graph();
-  if (const Status status = FixInputShapes(graph, options.input_shapes); !status.ok())
+  if (const Status status = FixInputs(graph, options); !status.ok())
     return {{"", "", status.error().message, status.error().code}};
   return InferShapes(graph, true, options.max_state_bytes).unsupported;
 }

@@ -1,6 +1,8 @@
 #include "graph/infer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -111,19 +113,17 @@ std::string NameInputs(const Graph& graph) {
   return text.empty() ? text : text + "; another shape may fit)";
 }
 
-}  // namespace
+/// The input of this name; an error if there is none.
+Result<ValueId> FindInput(const Graph& graph, const std::string& name) {
+  for (const ValueId id : graph.inputs)
+    if (graph.values[static_cast<size_t>(id)].name == name) return id;
+  return Error{ErrorCode::kUsage,
+               "the model has no input '" + name + "'; 'deltacnn inspect' lists its inputs"};
+}
 
-Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) {
-  for (const auto& item : shapes) {
-    const std::string& name = item.first;
-    const bool exists = std::ranges::any_of(graph.inputs, [&](ValueId id) {
-      return graph.values[static_cast<size_t>(id)].name == name;
-    });
-    if (!exists) {
-      return Error{ErrorCode::kUsage,
-                   "the model has no input '" + name + "'; 'deltacnn inspect' lists its inputs"};
-    }
-  }
+Status FixShapes(Graph& graph, const std::map<std::string, Shape>& shapes) {
+  for (const auto& item : shapes)
+    if (const auto input = FindInput(graph, item.first); !input.ok()) return input.error();
   for (const ValueId id : graph.inputs) {
     Value& value = graph.values[static_cast<size_t>(id)];
     const auto given = shapes.find(value.name);
@@ -160,6 +160,73 @@ Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes) 
       return Error{ErrorCode::kLimit,
                    "input '" + value.name + "' has the impossible shape " + ToString(shape)};
     }
+  }
+  return {};
+}
+
+template <class T>
+void Convert(const std::vector<double>& numbers, Tensor& tensor) {
+  std::ranges::transform(numbers, tensor.as<T>().begin(),
+                         [](double number) { return static_cast<T>(number); });
+}
+
+/// Whether an element of this type can be `number`.
+bool Holds(DType dtype, double number) {
+  switch (dtype) {
+    case DType::kFloat32:
+    case DType::kFloat64:
+      return true;
+    case DType::kInt32:
+    case DType::kInt64: {
+      constexpr double kMost = std::numeric_limits<int32_t>::max();
+      return number == std::trunc(number) && std::abs(number) <= kMost;
+    }
+    default:
+      return false;
+  }
+}
+
+/// Turns an input of known shape into a constant.
+Status FixValue(Graph& graph, ValueId id, const std::vector<double>& numbers) {
+  Value& value = graph.values[static_cast<size_t>(id)];
+  const auto count = static_cast<uint64_t>(ElementCount(*value.shape));
+  if (numbers.size() != count) {
+    return Error{ErrorCode::kUsage, std::to_string(numbers.size()) + " values for input '" +
+                                        value.name + "' of shape " + ToString(*value.shape) +
+                                        ": it needs " + std::to_string(count)};
+  }
+  for (const double number : numbers) {
+    if (Holds(value.dtype, number)) continue;
+    return Error{ErrorCode::kUsage, "input '" + value.name + "' is " + NameOf(value.dtype) +
+                                        " and cannot be set to " + std::to_string(number)};
+  }
+  Tensor tensor(value.dtype, *value.shape);
+  switch (value.dtype) {
+    case DType::kFloat64:
+      Convert<double>(numbers, tensor);
+      break;
+    case DType::kInt32:
+      Convert<int32_t>(numbers, tensor);
+      break;
+    case DType::kInt64:
+      Convert<int64_t>(numbers, tensor);
+      break;
+    default:
+      Convert<float>(numbers, tensor);
+  }
+  value.constant = std::make_shared<const Tensor>(std::move(tensor));
+  std::erase(graph.inputs, id);
+  return {};
+}
+
+}  // namespace
+
+Status FixInputs(Graph& graph, const PlanOptions& options) {
+  DELTACNN_RETURN_IF_ERROR(FixShapes(graph, options.input_shapes));
+  for (const auto& [name, numbers] : options.input_values) {
+    const auto input = FindInput(graph, name);
+    if (!input.ok()) return input.error();
+    DELTACNN_RETURN_IF_ERROR(FixValue(graph, *input, numbers));
   }
   return {};
 }

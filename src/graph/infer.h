@@ -1,7 +1,6 @@
 // Shape inference and constant folding over a whole graph.
 #pragma once
 
-#include <map>
 #include <string>
 #include <vector>
 
@@ -17,9 +16,9 @@ struct Inference {
   std::vector<bool> dynamic;
 };
 
-/// Gives every graph input a static shape: from `shapes`, the model, or the defaults of
-/// PlanOptions.
-Status FixInputShapes(Graph& graph, const std::map<std::string, Shape>& shapes);
+/// Gives every graph input a static shape: from the options, the model, or the defaults of
+/// PlanOptions. Inputs of given values become constants.
+Status FixInputs(Graph& graph, const PlanOptions& options);
 
 /// Fills in shape and type of every value that can be known before the first frame. With `fold`,
 /// nodes whose inputs are all constants are computed and become constants. What a few numbers can

@@ -32,6 +32,13 @@ std::vector<std::string> CocoNames() {
           "hair drier",    "toothbrush"};
 }
 
+std::vector<std::string> CocoIdNames() {
+  std::vector<std::string> names = CocoNames();
+  for (const int unused : {0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+    names.insert(names.begin() + unused, "unused");
+  return names;
+}
+
 std::vector<std::string> VocNames() {
   return {"background", "aeroplane", "bicycle",      "bird",  "boat",         "bottle", "bus",
           "car",        "cat",       "chair",        "cow",   "dining table", "dog",    "horse",

@@ -44,6 +44,9 @@ DecoderResult CreateFamily(const Preset& preset, const ModelFacts& facts) {
       return CreateCenterface(preset, facts);
     case DecoderKind::kBoxes:
       return CreateBoxes(preset, facts);
+    case DecoderKind::kRtdetr:
+    case DecoderKind::kDetr:
+      return CreateDetr(preset, facts);
     case DecoderKind::kNms:
       return CreateNms(preset, facts);
     case DecoderKind::kClassification:
@@ -79,6 +82,8 @@ bool FindsBoxes(DecoderKind kind) {
     case DecoderKind::kScrfd:
     case DecoderKind::kCenterface:
     case DecoderKind::kBoxes:
+    case DecoderKind::kRtdetr:
+    case DecoderKind::kDetr:
     case DecoderKind::kNms:
       return true;
     default:

@@ -65,6 +65,7 @@ DecoderResult CreateYunet(const Preset& preset, const ModelFacts& facts);
 DecoderResult CreateScrfd(const Preset& preset, const ModelFacts& facts);
 DecoderResult CreateCenterface(const Preset& preset, const ModelFacts& facts);
 DecoderResult CreateBoxes(const Preset& preset, const ModelFacts& facts);
+DecoderResult CreateDetr(const Preset& preset, const ModelFacts& facts);
 DecoderResult CreateNms(const Preset& preset, const ModelFacts& facts);
 DecoderResult CreateClassification(const Preset& preset, const ModelFacts& facts);
 DecoderResult CreateSegmentation(const Preset& preset, const ModelFacts& facts);

@@ -84,6 +84,10 @@ std::vector<Preset> MakeTable() {
       Make("scrfd", DecoderKind::kScrfd, scrfd, {"face"}),
       Make("centerface", DecoderKind::kCenterface, centerface, {"face"}),
       Make("boxes", DecoderKind::kBoxes, kRgbUnit),
+      Make("rtdetr", DecoderKind::kRtdetr, With(kRgbUnit, Resize::kStretch)),
+      Make("rf-detr", DecoderKind::kRtdetr, kImageNet),
+      Make("detr", DecoderKind::kDetr, kImageNet),
+      Make("d-fine", DecoderKind::kNms, With(kRgbUnit, Resize::kStretch)),
       Make("nms", DecoderKind::kNms, kRgbUnit),
       Make("classification", DecoderKind::kClassification, With(kImageNet, Resize::kCrop)),
       Make("classification-tf", DecoderKind::kClassification, With(kRgbSigned, Resize::kCrop)),
@@ -108,7 +112,7 @@ std::vector<Preset> MakeTable() {
       preset.conf = 0.35F;
       preset.iou = 0.3F;
     }
-    if (preset.name == "boxes") preset.box_format = BoxFormat::kXyxy;
+    if (preset.name == "boxes" || preset.name == "d-fine") preset.box_format = BoxFormat::kXyxy;
     if (preset.name == "yolov8-pose" || preset.name == "posenet" || preset.name == "heatmaps") {
       preset.skeleton = BodySkeleton();
     }
@@ -164,7 +168,7 @@ class Suggestion {
   }
 
  private:
-  // Transformers give two outputs of the same form for a few hundred queries.
+  // Transformers give two outputs of the same form for at most so many queries.
   static constexpr int64_t kFewestPriors = 1000;
 
   std::string FromAll() const {
@@ -179,6 +183,7 @@ class Suggestion {
     // Two outputs a stride are NanoDet's; a single one needs a look at its size.
     if (count >= 6 && Fits("nanodet")) return "nanodet";
     if (HasBoxPerCell()) return "boxes";
+    if (const std::string transformer = FromQueries(); !transformer.empty()) return transformer;
     if (count == 2 && first.size() == 3 && first[1] >= kFewestPriors && Fits("ultraface"))
       return "ultraface";
     for (const TensorFacts& output : facts_.outputs) {
@@ -228,6 +233,27 @@ class Suggestion {
     const Shape& b = facts_.outputs[1].shape;
     return a.size() == 3 && b.size() == 3 && a[0] == 1 && b[0] == 1 && a[1] == b[1] &&
            (a[2] == 4 || b[2] == 4) && AreCells(a[1], 1);
+  }
+
+  /// Transformers, told by what exporters call the outputs. Empty if it is none of them.
+  std::string FromQueries() const {
+    if (Metadata(facts_, "head") == "RTDETRDecoder" ||
+        Metadata(facts_, "description").find("rtdetr") != std::string::npos)
+      return "rtdetr";
+    const auto find = [&](const char* name) -> const Shape* {
+      for (const TensorFacts& output : facts_.outputs)
+        if (output.name == name) return &output.shape;
+      return nullptr;
+    };
+    if (find("dets") != nullptr && find("labels") != nullptr && Fits("rf-detr")) return "rf-detr";
+    const Shape* logits = find("logits");
+    if (logits != nullptr && find("pred_boxes") != nullptr) {
+      constexpr int64_t kCocoIds = 91;
+      return logits->back() == kCocoIds + 1 ? "detr" : "rtdetr";
+    }
+    return facts_.outputs[0].name == "labels" && find("boxes") != nullptr && Fits("d-fine")
+               ? "d-fine"
+               : "";
   }
 
   std::string FromRows(const Shape& s) const {
@@ -304,6 +330,10 @@ std::vector<std::string> UsualNames(const Preset& preset, int classes) {
       return CocoNames();
     case DecoderKind::kClassification:
       return {};
+    case DecoderKind::kRtdetr:
+    case DecoderKind::kDetr:
+      if (classes == 91) return CocoIdNames();
+      return classes == 0 || classes == 80 ? CocoNames() : std::vector<std::string>{};
     default:
       return classes == 80 ? CocoNames() : std::vector<std::string>{};
   }

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import support
+from onnx import TensorProto, helper
 from support import call
 
 
@@ -95,6 +96,36 @@ def test_infer_gives_every_output(image_filter: Path, tmp_path: Path, order: str
     expected = filtered(image_filter, picture)
     np.testing.assert_allclose(np.load(out / "grad.npy"), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(np.load(out / "net_out.npy"), np.abs(np.load(out / "grad.npy")))
+
+
+def test_values_stand_in_for_inputs(tmp_path: Path, clip: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["picture"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Cast", ["size"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["mean", "floats"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "offset"], ["out"]),
+    ]
+    inputs = [
+        support.image("picture", "n", 3, 32, 32),
+        helper.make_tensor_value_info("size", TensorProto.INT64, ["n", 1]),
+        support.image("offset", 1),
+    ]
+    outputs = [support.image("out", "n", 1, 32, 32)]
+    graph = helper.make_graph(nodes, "scale", inputs, outputs)
+    model = tmp_path / "scale.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), model)
+
+    assert "--value" in call("run", model, clip).error_line(2)
+    values = ["--value", "size=3", "--value", "offset=-0.5"]
+    call("run", model, clip, *values, "--frames", 3, "--jsonl", "-").good()
+    picture = np.random.default_rng(3).random((1, 3, 32, 32)).astype(np.float32)
+    np.save(tmp_path / "x.npy", picture)
+    call("infer", model, "--input", f"picture={tmp_path}/x.npy", *values, "--out", tmp_path).good()
+    expected = 3 * picture.mean(axis=1, keepdims=True) - 0.5
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5, atol=1e-5)
+
+    assert "needs 1" in call("inspect", model, "--value", "size=3,4").error_line(2)
+    assert "int64" in call("inspect", model, "--value", "size=1.5").error_line(2)
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])

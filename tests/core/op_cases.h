@@ -231,6 +231,9 @@ inline void AddWindowCases(std::vector<NodeCase>& cases) {
        .attributes = {{"mode", std::string("cubic")}},
        .inputs = {Image({1, 2, 6, 5}), std::nullopt, std::nullopt, Ints({1, 2, 9, 11})},
        .constants = {3}});
+  add({.op = "GridSample",
+       .inputs = {Floats({1, 1, 1, 2}, {2, 4}), Floats({1, 1, 3, 2}, {-0.5f, 0, 0, 0, 0.5f, 0})}},
+      {2, 3, 4});
   add({.op = "Upsample", .opset = 9, .inputs = {x, scales}, .constants = {1}},
       {1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6});
   const Tensor one = Floats({1}, {1});

@@ -133,6 +133,25 @@ class RandomUnits : protected RandomBuilder {
     }
   }
 
+  /// Pixels picked at positions that are constants or computed (deformable attention, flow).
+  void AddSampled() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    ValueId grid = kNoValue;
+    if (Chance(50)) {
+      grid = Weights({shape(x)[0], Between(1, 9), Between(1, 9), 2}, 1.5f);
+    } else {
+      const ValueId flow = Apply("Conv", x, {Weights({2, shape(x)[1], 1, 1}, 0.5f)});
+      if (flow == kNoValue) return;
+      grid = Apply("Transpose", flow, {}, {{"perm", IntList{0, 2, 3, 1}}});
+    }
+    if (grid == kNoValue) return;
+    Apply("GridSample", x, {grid},
+          {{"mode", std::string(Name({"linear", "nearest", "cubic"}))},
+           {"padding_mode", std::string(Name({"zeros", "border", "reflection"}))},
+           {"align_corners", Between(0, 1)}});
+  }
+
   /// A picture cut into windows, whose pixels become rows, and some of the way back (MobileViT).
   void AddWindows() {
     const ValueId x = Any(4);

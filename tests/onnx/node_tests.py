@@ -51,6 +51,7 @@ SPATIAL = {
     "ConvTranspose",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "GridSample",
     "MaxPool",
 }
 

@@ -143,6 +143,18 @@ INSTANTIATE_TEST_SUITE_P(
         // A transformer's queries, and what a face refined to.
         KnownModel{"none", {1, 3, 800, 800}, {{"logits", {1, 100, 92}}, {"b", {1, 100, 4}}}, 0},
         KnownModel{
+            "detr", {1, 3, 800, 800}, {{"logits", {1, 100, 92}}, {"pred_boxes", {1, 100, 4}}}, 91},
+        KnownModel{"rtdetr",
+                   {1, 3, 640, 640},
+                   {{"logits", {1, 300, 80}}, {"pred_boxes", {1, 300, 4}}},
+                   80},
+        KnownModel{
+            "rf-detr", {1, 3, 384, 384}, {{"dets", {1, 300, 4}}, {"labels", {1, 300, 91}}}, 91},
+        KnownModel{"d-fine",
+                   {1, 3, 640, 640},
+                   {{"labels", {1, 300}}, {"boxes", {1, 300, 4}}, {"scores", {1, 300}}},
+                   0},
+        KnownModel{
             "none", {1, 48, 48, 3}, {{"box", {1, 4}}, {"points", {1, 10}}, {"face", {1, 2}}}, 0},
         KnownModel{"nms",
                    {1, 3, 640, 640},
