@@ -15,8 +15,8 @@ namespace {
 // With fewer channels the transforms cost more than the products that they save.
 constexpr int64_t kLeastChannels = 16;
 // Transformed weights are 16 / 9 times as many, and where little changes, a layer costs the reading
-// of its weights: with more of them than this, the plain sum is faster on the whole.
-constexpr int64_t kMostFilters = 128 * 256;
+// of its weights: with more of them than this, that costs more than whole steps gain.
+constexpr int64_t kMostFilters = 256 * 256;
 // Tiles of 4x4 outputs need fewer products still, but a changed input reaches more outputs, and
 // four times the weights are read: where tiles are small beside the picture.
 constexpr int64_t kLeastSide4 = 96;
