@@ -233,8 +233,7 @@ void LayoutConv(LayoutContext& context) {
 Result<KernelPtr> MakeConv(const MakeContext& context) {
   const auto window = WindowOf(context.node, context.in(0).shape, context.in(1).shape);
   if (!window.ok()) return window.error();
-  if (WinogradTile(*window, context.in(0).shape, context.out(0).shape) > 0)
-    return MakeWinograd(context, *window);
+  if (SuitsWinograd(context, *window)) return MakeWinograd(context, *window);
   const bool depthwise = window->groups == context.in(0).channels;
   if (depthwise && window->groups > 1)
     return KernelPtr(std::make_unique<DepthwiseConv>(context, *window));

@@ -8,9 +8,13 @@
 
 namespace deltacnn {
 
-/// The side m of the tiles by which a convolution of these shapes is computed, always: the bits of
-/// a pixel may not depend on how many others are computed with it. 0: not this way.
+/// The side m of the tiles by which a convolution of these shapes is computed if it suits the
+/// machine. 0: not this way.
 int WinogradTile(const ConvWindow& window, const Shape& input, const Shape& output);
+
+/// Whether all of the convolution is computed so on this machine: the bits of a pixel may not
+/// depend on how many others are computed with it.
+bool SuitsWinograd(const MakeContext& context, const ConvWindow& window);
 
 Result<KernelPtr> MakeWinograd(const MakeContext& context, const ConvWindow& window);
 
