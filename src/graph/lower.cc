@@ -202,6 +202,7 @@ void RemoveDeadNodes(Graph& graph) {
 
 void Lower(Graph& graph) {
   RemoveDeadNodes(graph);
+  LowerQuantised(graph);
   LowerScatters(graph);
   LowerGatherND(graph);
   LowerEinsums(graph);

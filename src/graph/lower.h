@@ -41,6 +41,8 @@ void LowerRepeats(Graph& graph);
 /// Reductions over whole pictures become a reduction of every row and one of the rows, so that a
 /// changed pixel recomputes its row only.
 void LowerGlobalReductions(Graph& graph);
+/// Floats that are quantised and dequantised again are rounded (lower_quantised.cc).
+void LowerQuantised(Graph& graph);
 /// Assignments to slices become concatenations (lower_scatter.cc).
 void LowerScatters(Graph& graph);
 /// GatherND becomes a Gather of rows (lower_gather_nd.cc).

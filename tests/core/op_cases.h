@@ -234,6 +234,16 @@ inline void AddWindowCases(std::vector<NodeCase>& cases) {
   add({.op = "GridSample",
        .inputs = {Floats({1, 1, 1, 2}, {2, 4}), Floats({1, 1, 3, 2}, {-0.5f, 0, 0, 0, 0.5f, 0})}},
       {2, 3, 4});
+  add({.op = "QuantizeLinear",
+       .inputs = {Floats({1, 1, 1, 5}, {-1, -0.25f, 0.25f, 0.75f, 99}), Floats({}, {0.5f}),
+                  MakeTensor<uint8_t>(DType::kUint8, {}, {1})},
+       .constants = {1, 2}},
+      {0, 1, 1, 3, 199});
+  add({.op = "DequantizeLinear",
+       .inputs = {MakeTensor<uint8_t>(DType::kUint8, {1, 1, 1, 3}, {0, 1, 255}), Floats({}, {0.5f}),
+                  MakeTensor<uint8_t>(DType::kUint8, {}, {1})},
+       .constants = {1, 2}},
+      {-0.5, 0, 127});
   add({.op = "Upsample", .opset = 9, .inputs = {x, scales}, .constants = {1}},
       {1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6});
   const Tensor one = Floats({1}, {1});

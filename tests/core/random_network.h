@@ -541,7 +541,8 @@ class RandomNetwork : private RandomUnits {
         {3, &RandomNetwork::AddAssignment},    {2, &RandomNetwork::AddPyramid},
         {4, &RandomNetwork::AddPooled},        {3, &RandomNetwork::AddGroupSums},
         {3, &RandomNetwork::AddBranches},      {3, &RandomNetwork::AddWindows},
-        {3, &RandomNetwork::AddHeads},         {3, &RandomNetwork::AddSampled}};
+        {3, &RandomNetwork::AddHeads},         {3, &RandomNetwork::AddSampled},
+        {3, &RandomNetwork::AddQuantised}};
     int total = 0;
     for (const Row& row : kRows) total += row.weight;
     auto at = static_cast<int>(Pick(static_cast<size_t>(total)));

@@ -133,6 +133,29 @@ class RandomUnits : protected RandomBuilder {
     }
   }
 
+  /// Values quantised and dequantised, by the same numbers or by others.
+  void AddQuantised() {
+    const ValueId x = Any(4);
+    if (x == kNoValue) return;
+    const int64_t axis = Between(-4, 3);
+    const int64_t count = Chance(70) ? 1 : shape(x)[static_cast<size_t>((axis + 4) % 4)];
+    const Shape numbers = count == 1 && Chance(50) ? Shape{} : Shape{count};
+    const auto scales = [&] {
+      std::vector<float> values;
+      for (int64_t i = 0; i < count; ++i)
+        values.push_back(static_cast<float>(Between(1, 40)) / 256);
+      return maker_.Constant(Floats(numbers, values));
+    };
+    std::vector<uint8_t> zeros;
+    for (int64_t i = 0; i < count; ++i) zeros.push_back(static_cast<uint8_t>(Between(0, 127)));
+    const ValueId zero_point =
+        maker_.Constant(MakeTensor(Chance(50) ? DType::kInt8 : DType::kUint8, numbers, zeros));
+    const ValueId scale = scales();
+    const ValueId q = Apply("QuantizeLinear", x, {scale, zero_point}, {{"axis", axis}});
+    if (q == kNoValue) return;
+    Apply("DequantizeLinear", q, {Chance(80) ? scale : scales(), zero_point}, {{"axis", axis}});
+  }
+
   /// Pixels picked at positions that are constants or computed (deformable attention, flow).
   void AddSampled() {
     const ValueId x = Any(4);

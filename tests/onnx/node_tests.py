@@ -128,6 +128,8 @@ def why_not_applicable(case: Case, operators: set[str]) -> str:
         for a in node.attribute
     ):
         return "cropping Resize"
+    if any(a.name == "block_size" and a.i for node in model.graph.node for a in node.attribute):
+        return "scales of blocks"
     if any(node.op_type == "ScatterND" for node in model.graph.node):
         return "scattered positions"
     if any(is_training(case, node) for node in model.graph.node):
