@@ -1,5 +1,6 @@
 // A float that is quantised and dequantised again, as in front of every layer of networks prepared
 // for integer arithmetic, is rounded where it is.
+#include <cmath>
 #include <vector>
 
 #include "graph/expansion.h"
@@ -10,13 +11,14 @@ namespace deltacnn {
 namespace {
 
 /// The QuantizeLinear whose result this DequantizeLinear takes back; null if it takes something
-/// else, takes it as other numbers, or has several scales.
+/// else, takes it as other numbers, or has several scales or one without an inverse.
 const Node* TakenBack(const Graph& graph, const std::vector<const Node*>& quantisers,
                       const Node& node) {
   const Node* quantiser = quantisers[static_cast<size_t>(node.inputs[0])];
   if (quantiser == nullptr) return nullptr;
   const Quantisation numbers = QuantisationOf(graph, node);
-  const bool same = numbers.scale.size() == 1 && QuantisationOf(graph, *quantiser) == numbers;
+  const bool same = numbers.scale.size() == 1 && std::isfinite(1 / numbers.scale[0]) &&
+                    QuantisationOf(graph, *quantiser) == numbers;
   return same ? quantiser : nullptr;
 }
 
