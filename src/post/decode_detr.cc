@@ -79,13 +79,18 @@ class DetrDecoder final : public FamilyDecoder {
   std::vector<Candidate> candidates_;
 };
 
-/// Two outputs, [1,N,4] and [1,N,C].
+bool IsCalledBoxes(const TensorFacts& output) {
+  return output.name.find("box") != std::string::npos || output.name == "dets";
+}
+
+/// Two outputs, [1,N,4] and [1,N,C]; with four classes the name tells which are boxes.
 std::optional<Queries> FindTwo(const ModelFacts& facts) {
+  const auto at = [&](int output) { return facts.outputs[static_cast<size_t>(output)]; };
   for (const int boxes : FindRows(facts, -1, kBoxValues)) {
-    for (const int scores :
-         FindRows(facts, facts.outputs[static_cast<size_t>(boxes)].shape[1], -1)) {
-      const int64_t values = facts.outputs[static_cast<size_t>(scores)].shape[2];
-      if (scores != boxes && values >= 2) return Queries{boxes, scores, static_cast<int>(values)};
+    for (const int scores : FindRows(facts, at(boxes).shape[1], -1)) {
+      const auto values = static_cast<int>(at(scores).shape[2]);
+      const bool swapped = IsCalledBoxes(at(scores)) && !IsCalledBoxes(at(boxes));
+      if (scores != boxes && !swapped) return Queries{boxes, scores, values};
     }
   }
   return std::nullopt;
@@ -101,7 +106,7 @@ DecoderResult CreateDetr(const Preset& preset, const ModelFacts& facts) {
     return DecoderResult(std::make_unique<DetrDecoder>(preset, facts, *input, queries, kind));
   };
   const bool softmax = preset.decoder == DecoderKind::kDetr;
-  if (const auto two = FindTwo(facts))
+  if (const auto two = FindTwo(facts); two && two->values > (softmax ? 1 : 0))
     return make(*two, softmax ? Scores::kSoftmax : Scores::kSigmoid);
   if (softmax) return Misfit(preset, facts, "logits [1,N,C+1] and boxes [1,N,4]");
   for (const int output : FindRows(facts, -1, -1)) {

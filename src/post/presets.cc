@@ -168,7 +168,7 @@ class Suggestion {
   }
 
  private:
-  // Transformers give two outputs of the same form for at most so many queries.
+  // Transformers give two outputs of the same form, for fewer queries.
   static constexpr int64_t kFewestPriors = 1000;
 
   std::string FromAll() const {

@@ -69,6 +69,22 @@ TEST(Detr, ReadsRowsOfScoresAndOfTheBestClass) {
   EXPECT_EQ(best.Find().Label(17), "horse");
 }
 
+TEST(Detr, AnyNumberOfClasses) {
+  for (const int64_t classes : {1, 4}) {
+    FakeModel model(100, 100);
+    const size_t logits = model.Add("logits", {1, 3, classes});
+    const size_t boxes = model.Add("pred_boxes", {1, 3, 4});
+    std::fill_n(model.Data(logits), 3 * classes, -20.0F);
+    model.Data(logits)[2 * classes] = 2;
+    SetRow(model.Data(boxes) + 8, {0.2F, 0.3F, 0.2F, 0.2F});
+    const Preset preset = model.Find();
+    EXPECT_EQ(preset.name, "rtdetr");
+    const Answer answer = model.Decode(preset);
+    ASSERT_EQ(answer.detections.size(), 1U);
+    ExpectBox(answer.detections[0], MakeBox(0, 0.880797F, 10, 20, 30, 40));
+  }
+}
+
 TEST(Detr, SaysWhatItExpects) {
   FakeModel model(100, 100);
   model.Add("output", {1, 100, 4});
