@@ -38,7 +38,8 @@ Affine AffineOfNormalisation(const Graph& graph, const Node& node) {
   return affine;
 }
 
-/// A sum or a product with a constant number, or with one for each index along an axis of `shape`.
+/// A sum with, a product with or a quotient by a constant number, or one for each index along an
+/// axis of `shape`.
 std::optional<Affine> AffineOfArithmetic(const Graph& graph, const Node& node, ValueId constant,
                                          const Shape& shape, size_t axis) {
   const Tensor* tensor = ConstantFloats(graph, constant);
@@ -53,6 +54,10 @@ std::optional<Affine> AffineOfArithmetic(const Graph& graph, const Node& node, V
   const auto channels = static_cast<size_t>(shape[axis]);
   values.resize(channels, elements[0]);
   if (node.op == "Add") return Affine{std::vector<float>(channels, 1.0f), std::move(values)};
+  if (node.op == "Div") {
+    for (float& value : values) value = 1 / value;
+    if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); })) return std::nullopt;
+  }
   return Affine{std::move(values), std::vector<float>(channels, 0.0f)};
 }
 
@@ -172,8 +177,10 @@ void FoldIntoWeights(Graph& graph) {
         affine = AffineOfNormalisation(graph, node);
         taker = source(node.inputs[0], [](size_t axis) { return axis == 1; });
       }
-    } else if ((node.op == "Add" || node.op == "Mul") && node.inputs.size() == 2) {
-      for (size_t i = 0; i < 2 && taker < 0; ++i) {
+    } else if ((node.op == "Add" || node.op == "Mul" || node.op == "Div") &&
+               node.inputs.size() == 2) {
+      const size_t first_operands = node.op == "Div" ? 1 : 2;
+      for (size_t i = 0; i < first_operands && taker < 0; ++i) {
         const ValueId x = node.inputs[i];
         taker = source(x, [&](size_t axis) {
           affine = AffineOfArithmetic(graph, node, node.inputs[1 - i], *At(graph, x).shape, axis);

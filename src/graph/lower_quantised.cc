@@ -1,6 +1,5 @@
 // A float that is quantised and dequantised again, as in front of every layer of networks prepared
 // for integer arithmetic, is rounded where it is.
-#include <cmath>
 #include <vector>
 
 #include "graph/expansion.h"
@@ -11,14 +10,13 @@ namespace deltacnn {
 namespace {
 
 /// The QuantizeLinear whose result this DequantizeLinear takes back; null if it takes something
-/// else, takes it as other numbers, or has several scales or one without an inverse.
+/// else, takes it as other numbers, or has several scales.
 const Node* TakenBack(const Graph& graph, const std::vector<const Node*>& quantisers,
                       const Node& node) {
   const Node* quantiser = quantisers[static_cast<size_t>(node.inputs[0])];
   if (quantiser == nullptr) return nullptr;
   const Quantisation numbers = QuantisationOf(graph, node);
-  const bool same = numbers.scale.size() == 1 && std::isfinite(1 / numbers.scale[0]) &&
-                    QuantisationOf(graph, *quantiser) == numbers;
+  const bool same = numbers.scale.size() == 1 && QuantisationOf(graph, *quantiser) == numbers;
   return same ? quantiser : nullptr;
 }
 
@@ -29,16 +27,13 @@ void Round(Graph& graph, const Node& node, ValueId x, Expansion& parts) {
   const auto zero = static_cast<float>(numbers.zero_point[0]);
   const auto [low, high] = RangeOf(At(graph, node.inputs[0]).dtype);
   const Shape shape = *At(graph, x).shape;
-  // A product instead of the quotient, so that weights can take it in: it differs by the last bit,
-  // which counts in the very middle between two integers only.
-  const float inverse = 1 / scale;
-  const ValueId scaled = parts.Add(
-      ".scaled", "Mul", {x, AddConstant(graph, node.name + ".inverse", {inverse}, {})}, shape);
+  const ValueId number = AddConstant(graph, node.name + ".scale", {scale}, {});
+  const ValueId scaled = parts.Add(".scaled", "Div", {x, number}, shape);
   const ValueId rounded = parts.Add(".rounded", "Round", {scaled}, shape);
   const ValueId within = parts.Add(
       ".within", "Clip", {rounded}, shape,
       {{"min", static_cast<float>(low) - zero}, {"max", static_cast<float>(high) - zero}});
-  parts.Finish("Mul", {within, AddConstant(graph, node.name + ".scale", {scale}, {})});
+  parts.Finish("Mul", {within, number});
 }
 
 }  // namespace

@@ -151,7 +151,9 @@ class RandomUnits : protected RandomBuilder {
     const ValueId zero_point =
         maker_.Constant(MakeTensor(Chance(50) ? DType::kInt8 : DType::kUint8, numbers, zeros));
     const ValueId scale = scales();
-    const ValueId q = Apply("QuantizeLinear", x, {scale, zero_point}, {{"axis", axis}});
+    // A last bit may decide between two integers; inputs are the same to the last bit.
+    const bool computed = std::ranges::find(maker_.graph.inputs, x) == maker_.graph.inputs.end();
+    const ValueId q = Apply("QuantizeLinear", x, {scale, zero_point}, {{"axis", axis}}, computed);
     if (q == kNoValue) return;
     Apply("DequantizeLinear", q, {Chance(80) ? scale : scales(), zero_point}, {{"axis", axis}});
   }
@@ -161,7 +163,8 @@ class RandomUnits : protected RandomBuilder {
     const ValueId x = Any(4);
     if (x == kNoValue) return;
     ValueId grid = kNoValue;
-    if (Chance(50)) {
+    const bool computed = Chance(50);  // a last bit may decide which pixel is the nearest
+    if (!computed) {
       grid = Weights({shape(x)[0], Between(1, 9), Between(1, 9), 2}, 1.5f);
     } else {
       const ValueId flow = Apply("Conv", x, {Weights({2, shape(x)[1], 1, 1}, 0.5f)});
@@ -172,7 +175,8 @@ class RandomUnits : protected RandomBuilder {
     Apply("GridSample", x, {grid},
           {{"mode", std::string(Name({"linear", "nearest", "cubic"}))},
            {"padding_mode", std::string(Name({"zeros", "border", "reflection"}))},
-           {"align_corners", Between(0, 1)}});
+           {"align_corners", Between(0, 1)}},
+          computed);
   }
 
   /// A picture cut into windows, whose pixels become rows, and some of the way back (MobileViT).
