@@ -115,7 +115,9 @@ class Mutator {
     } else if (Chance(20)) {
       Shape shape = old.shape;
       if (!shape.empty()) shape[Pick(shape.size())] = static_cast<int64_t>(Pick(5));
-      tensor = Tensor(old.dtype, shape);
+      // The product of many dimensions that another one of 0 made harmless may overflow.
+      const int64_t elements = ElementCount(shape);
+      if (elements >= 0 && elements <= 5000) tensor = Tensor(old.dtype, shape);
     }
     if (Chance(15)) tensor = Tensor(AnyType(), tensor.shape);
     const auto count = static_cast<size_t>(tensor.elements());
