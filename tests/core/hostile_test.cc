@@ -106,18 +106,21 @@ class Mutator {
     return shape;
   }
 
+  static bool IsSmall(const Shape& shape) {
+    const int64_t elements = ElementCount(shape);  // -1 if their number overflows
+    return elements >= 0 && elements <= 5000;
+  }
+
   Tensor NastyConstant(const Tensor& old) {
     Tensor tensor = old;
     if (Chance(30)) {
       Shape shape = NastyShape(true);
-      while (ElementCount(shape) > 5000) shape.pop_back();
+      while (!IsSmall(shape)) shape.pop_back();
       tensor = Tensor(old.dtype, shape);
     } else if (Chance(20)) {
       Shape shape = old.shape;
       if (!shape.empty()) shape[Pick(shape.size())] = static_cast<int64_t>(Pick(5));
-      // The product of many dimensions that another one of 0 made harmless may overflow.
-      const int64_t elements = ElementCount(shape);
-      if (elements >= 0 && elements <= 5000) tensor = Tensor(old.dtype, shape);
+      if (IsSmall(shape)) tensor = Tensor(old.dtype, shape);
     }
     if (Chance(15)) tensor = Tensor(AnyType(), tensor.shape);
     const auto count = static_cast<size_t>(tensor.elements());
