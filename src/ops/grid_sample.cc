@@ -134,13 +134,9 @@ class GridSampleKernel : public Kernel {
   void Affected(std::span<const MaskView> inputs, const MaskView& out) const override {
     if (inputs[1].words != nullptr) out.Or(inputs[1]);
     if (inputs[0].words == nullptr) return;
+    if (sources_.empty()) return AffectPictures(inputs[0], out);
     for (int row = 0; row < out.grid.rows; ++row) {
       const int first_row = row / out_rows_ * in_rows_;
-      if (sources_.empty()) {
-        const bool changed = AnySet(inputs[0], {first_row, first_row + in_rows_, 0, in_.grid.cols});
-        if (changed) out.SetRange(row, 0, out.grid.cols);
-        continue;
-      }
       const Source* source = &sources_[static_cast<size_t>(row) * out.grid.cols];
       for (int col = 0; col < out.grid.cols; ++col, ++source) {
         if (AnySet(inputs[0], {first_row + source->row_begin, first_row + source->row_end,
@@ -171,6 +167,15 @@ class GridSampleKernel : public Kernel {
     int row_begin, row_end;
     int col_begin, col_end;
   };
+
+  /// Sets every picture of `out` of whose input a pixel changed.
+  void AffectPictures(const MaskView& in, const MaskView& out) const {
+    for (int row = 0; row < out.grid.rows; row += out_rows_) {
+      const int first_row = row / out_rows_ * in_rows_;
+      if (!AnySet(in, {first_row, first_row + in_rows_, 0, in.grid.cols})) continue;
+      for (int k = 0; k < out_rows_; ++k) out.SetRange(row + k, 0, out.grid.cols);
+    }
+  }
 
   /// x, y of an output pixel.
   const float* ConstantPosition(int row, int col) const {
