@@ -128,9 +128,9 @@ enum class DecoderKind {
   kScrfd,         // per stride scores [2*HW,1], boxes [2*HW,4], key points [2*HW,10] (or none)
   kCenterface,    // heat map [1,1,H,W], scale and offset [1,2,H,W], landmarks [1,10,H,W]
   kBoxes,         // decoded boxes [1,N,4] (see BoxFormat), scores [1,N,C] without a background
-  kRtdetr,  // boxes [1,N,4] as shares of the input, logits [1,N,C]; or rows [1,N,4+C], [1,N,6]
-  kDetr,    // the same boxes, logits [1,N,C+1] for a softmax, the last that of "no object"
-  kNms,     // the graph ends in its own non-maximum suppression (see BoxFormat)
+  kRtdetr,        // boxes [1,N,4] (shares), logits [1,N,C]; or rows [1,N,4+C], [1,N,6]
+  kDetr,          // the same boxes, logits [1,N,C+1] for a softmax, the last for "no object"
+  kNms,           // the graph ends in its own non-maximum suppression (see BoxFormat)
   kClassification,  // [1,C] or [1,C,1,1]
   kSegmentation,    // [1,C,H,W], [1,H,W,C] (C >= 2), or classes [1,H,W]
   kHeatmaps,        // [1,K,H,W] (K key points, one object)

@@ -6,9 +6,8 @@
 
 namespace deltacnn {
 
-std::vector<std::string> CocoNames();  // 80
-std::vector<std::string>
-CocoIdNames();  // 91, by their ids in the data set, some of which are not used
-std::vector<std::string> VocNames();  // 21, the first is the background
+std::vector<std::string> CocoNames();    // 80
+std::vector<std::string> CocoIdNames();  // 91, by their ids in the data set
+std::vector<std::string> VocNames();     // 21, the first is the background
 
 }  // namespace deltacnn
