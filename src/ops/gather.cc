@@ -264,7 +264,7 @@ Status InferGather(InferContext& context) {
 
 void LayoutGather(LayoutContext& context) {
   if (context.graph.Constant(context.node.inputs[1]) == nullptr) {
-    context.input_axes = {0, 0};
+    context.input_axes[0] = context.input_axes[1] = 0;
     context.output_axes[0] = 0;
     return;
   }
@@ -304,7 +304,7 @@ Status InferGatherElements(InferContext& context) {
 }
 
 void LayoutGatherElements(LayoutContext& context) {
-  context.input_axes = {0, 0};
+  context.input_axes[0] = context.input_axes[1] = 0;
   context.output_axes[0] = 0;
 }
 

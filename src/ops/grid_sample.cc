@@ -255,7 +255,8 @@ Status InferGridSample(InferContext& context) {
 }
 
 void LayoutGridSample(LayoutContext& context) {
-  context.input_axes = {SpatialAxes(4), AllAxes(3)};
+  context.input_axes[0] = SpatialAxes(4);
+  context.input_axes[1] = AllAxes(3);
   context.input_in_memory[1] = context.graph.Constant(context.node.inputs[1]) == nullptr;
   context.output_axes[0] = SpatialAxes(4);
 }
