@@ -15,7 +15,7 @@ def operators() -> dict[str, list[str]]:
     for line in (ROOT / "src/ops/ops.inc").read_text().splitlines():
         if match := re.match(r"// (\w+\.cc)", line):
             heading = match[1]
-        elif match := re.match(r"OP\((\w+), \w+\)", line):
+        elif match := re.match(r"(?:EXPANDED_)?OP\((\w+)", line):
             groups.setdefault(heading, []).append(match[1])
     return groups
 
@@ -38,7 +38,9 @@ def main() -> None:
         "",
         "Convolutions and pools are 1-D and 2-D, GridSample is 2-D. Elementwise, index and",
         "shape operators (`typed.cc`, `move.cc`, `gather.cc`, `shape.cc`) also take integers and",
-        "booleans.",
+        "booleans. Quantised networks run in floats, rounded where they say; QLinear operators of",
+        "ONNX Runtime (domain `com.microsoft`: Add, AveragePool, Concat, GlobalAveragePool,",
+        "LeakyRelu, Mul, Sigmoid, Softmax, and QGemm) are known as well.",
         "Operators whose output size depends on the data (NonMaxSuppression, and all that follows",
         "it) run anew every step. `deltacnn inspect MODEL` lists what cannot run, all at once.",
         "",

@@ -20,6 +20,10 @@ struct Inference {
 /// PlanOptions. Inputs of given values become constants.
 Status FixInputs(Graph& graph, const PlanOptions& options);
 
+/// Operators of quantised numbers become those of floats; this comes before the shapes
+/// (expand_quantised.cc).
+void ExpandQuantised(Graph& graph);
+
 /// Fills in shape and type of every value that can be known before the first frame. With `fold`,
 /// nodes whose inputs are all constants are computed and become constants. What a few numbers can
 /// ask for (Range, ConstantOfShape) is refused above `max_bytes`.

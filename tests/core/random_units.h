@@ -155,7 +155,12 @@ class RandomUnits : protected RandomBuilder {
     const bool computed = std::ranges::find(maker_.graph.inputs, x) == maker_.graph.inputs.end();
     const ValueId q = Apply("QuantizeLinear", x, {scale, zero_point}, {{"axis", axis}}, computed);
     if (q == kNoValue) return;
-    Apply("DequantizeLinear", q, {Chance(80) ? scale : scales(), zero_point}, {{"axis", axis}});
+    const ValueId taken = Chance(80) ? scale : scales();
+    Apply("DequantizeLinear", q, {taken, zero_point}, {{"axis", axis}});
+    if (count > 1 || Chance(50)) return;
+    ValueId moved = Chance(50) ? Apply("Transpose", q, {}, {{"perm", IntList{0, 1, 3, 2}}}) : q;
+    if (moved != kNoValue && Chance(50)) moved = Apply("Concat", moved, {moved}, {{"axis", axis}});
+    if (moved != kNoValue) Apply("DequantizeLinear", moved, {taken, zero_point});
   }
 
   /// Pixels picked at positions that are constants or computed (deformable attention, flow).

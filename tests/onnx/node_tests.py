@@ -78,7 +78,8 @@ class Outcome:
 def listed_operators() -> set[str]:
     """The operators of ops.inc, without the internal ones."""
     text = (ROOT / "src/ops/ops.inc").read_text()
-    return {name for name in re.findall(r"^OP\((\w+),", text, re.MULTILINE) if onnx.defs.has(name)}
+    names = re.findall(r"^(?:EXPANDED_)?OP\((\w+)", text, re.MULTILINE)
+    return {name for name in names if onnx.defs.has(name)}
 
 
 def element_types(model: ModelProto) -> Iterator[int]:
