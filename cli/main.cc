@@ -235,6 +235,24 @@ int Flush() {
   return Fail(std::string("standard output: ") + std::strerror(errno), kFailed);
 }
 
+/// What is wrong with the command line, and where to look it up.
+std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error) {
+  std::string command = "deltacnn";
+  for (const CLI::App* sub : app.get_subcommands()) command += " " + sub->get_name();
+  std::string problem = error.what();
+  const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
+  const auto option = std::ranges::find_if(
+      extras, [](const std::string& argument) { return argument.starts_with("-"); });
+  if (option != extras.end()) {
+    problem = "there is no option " + *option;
+  } else if (app.get_subcommands().empty() && !extras.empty()) {
+    problem = "there is no subcommand " + extras.front();
+  } else if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+    problem = "one argument too many: " + extras.front();
+  }
+  return problem + "; see '" + command + " --help'";
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Runs convolutional networks on video and recomputes only what changed.",
                "deltacnn");
@@ -257,7 +275,7 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    return Fail(std::string(error.what()) + "; see 'deltacnn --help'", kWrongUsage);
+    return Fail(UsageProblem(app, error), kWrongUsage);
   }
   if (const Status status = action(); !status.ok())
     return Fail(status.error().message, ExitCode(status.error().code));

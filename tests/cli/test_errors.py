@@ -80,6 +80,19 @@ def test_wrong_usage(detector: Path, clip: Path, tmp_path: Path, arguments: str)
     assert clip.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("run m.onnx clip.mp4 --video out.mp4", "no option --video; see 'deltacnn run --help'"),
+        ("run m.onnx clip.mp4 other.mp4", "one argument too many: other.mp4"),
+        ("walk m.onnx", "no subcommand walk; see 'deltacnn --help'"),
+        ("--fly", "no option --fly; see 'deltacnn --help'"),
+    ],
+)
+def test_what_is_unknown_is_named(arguments: str, problem: str) -> None:
+    assert problem in call(*arguments.split()).error_line(2)
+
+
 def test_help_and_version() -> None:
     assert "verify" in call("--help").good().out
     assert "--policy" in call("run", "--help").good().out
