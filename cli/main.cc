@@ -247,7 +247,8 @@ std::string UsageProblem(const CLI::App& app, const CLI::ParseError& error) {
     problem = "there is no option " + *option;
   } else if (app.get_subcommands().empty() && !extras.empty()) {
     problem = "there is no subcommand " + extras.front();
-  } else if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+  } else if (!extras.empty() &&
+             error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
     problem = "one argument too many: " + extras.front();
   }
   return problem + "; see '" + command + " --help'";

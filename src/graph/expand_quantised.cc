@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/expansion.h"
 #include "graph/infer.h"
 #include "graph/lower.h"
 
@@ -44,12 +45,17 @@ constexpr std::array kSignatures = {
     Signature{kMicrosoft, "QLinearConcat", "Concat", 0, 0, 0},  // as many as there are
 };
 
-/// Null if the node is something else, or does what floats have no operator for.
-const Signature* SignatureOf(const Node& node, int64_t opset) {
+const Signature* FindSignature(const Node& node) {
   const auto* found = std::ranges::find_if(kSignatures, [&](const Signature& signature) {
     return signature.op == node.op && signature.domain == node.domain;
   });
-  if (found == kSignatures.end()) return nullptr;
+  return found == kSignatures.end() ? nullptr : found;
+}
+
+/// Null if the node is something else, or does what floats have no operator for.
+const Signature* SignatureOf(const Node& node, int64_t opset) {
+  const Signature* found = FindSignature(node);
+  if (found == nullptr) return nullptr;
   const bool whole = node.Input(found->scale) != kNoValue &&
                      node.Input(found->scale + 1) != kNoValue && node.outputs.size() == 1 &&
                      node.outputs[0] != kNoValue;
@@ -67,66 +73,59 @@ int64_t ScaleAxis(const Node& node, size_t operand) {
   return operand == 0 ? -2 : -1;
 }
 
+/// A value of which nothing is known yet.
+ValueId AddUnknown(Graph& graph, const std::string& name) {
+  Value value;
+  value.name = name;
+  return graph.AddValue(std::move(value));
+}
+
+/// What takes the place of one node.
 class Expander {
  public:
-  Expander(Graph& graph, std::vector<Node>& nodes) : graph_(graph), nodes_(nodes) {}
+  Expander(Graph& graph, const Node& node, std::vector<Node>& nodes)
+      : graph_(graph), node_(node), parts_(graph, node, nodes) {}
 
-  void Expand(const Node& node, const Signature& signature) {
-    Node floats;
-    floats.name = node.name;
-    floats.op = signature.of_floats;
-    floats.attributes = node.attributes;
+  void Run(const Signature& signature) {
     const bool concat = signature.quantised == 0;
     const size_t begin = concat ? 2 : 0;
-    const size_t count = concat ? (node.inputs.size() - begin) / 3 : signature.quantised;
+    const size_t count = concat ? (node_.inputs.size() - begin) / 3 : signature.quantised;
+    std::vector<ValueId> floats;
     for (size_t i = 0; i < count; ++i) {
       const size_t at = begin + 3 * i;
-      floats.inputs.push_back(Add(node, ".input" + std::to_string(i), "DequantizeLinear",
-                                  {node.Input(at), node.Input(at + 1), node.Input(at + 2)},
-                                  ScaleAxis(node, i)));
+      floats.push_back(Add(".input" + std::to_string(i), "DequantizeLinear",
+                           {node_.Input(at), node_.Input(at + 1), node_.Input(at + 2)},
+                           {{"axis", ScaleAxis(node_, i)}}));
     }
-    if (signature.bias != 0 && node.Input(signature.bias) != kNoValue) {
-      const ValueId scale = BiasScale(node);
-      floats.inputs.push_back(
-          Add(node, ".bias", "DequantizeLinear", {node.Input(signature.bias), scale}, /*axis=*/0));
+    if (signature.bias != 0 && node_.Input(signature.bias) != kNoValue) {
+      floats.push_back(Add(".bias", "DequantizeLinear", {node_.Input(signature.bias), BiasScale()},
+                           {{"axis", int64_t{0}}}));
     }
-    Value result;
-    result.name = node.name + ".floats";
-    floats.outputs = {graph_.AddValue(std::move(result))};
-    const ValueId value = floats.outputs[0];
-    nodes_.push_back(std::move(floats));
-    Node& rounded = nodes_.emplace_back();
-    rounded.name = node.name + ".rounded";
-    rounded.op = "QuantizeLinear";
-    rounded.inputs = {value, node.Input(signature.scale), node.Input(signature.scale + 1)};
-    rounded.outputs = node.outputs;
+    const ValueId result =
+        Add(".floats", std::string(signature.of_floats), floats, node_.attributes);
+    parts_.Finish("QuantizeLinear",
+                  {result, node_.Input(signature.scale), node_.Input(signature.scale + 1)});
   }
 
  private:
-  ValueId Add(const Node& node, const std::string& suffix, const std::string& op,
-              std::vector<ValueId> inputs, std::optional<int64_t> axis = {}) {
-    Value value;
-    value.name = node.name + suffix;
-    const ValueId id = graph_.AddValue(std::move(value));
-    Node& added = nodes_.emplace_back();
-    added.name = node.name + suffix;
-    added.op = op;
-    added.inputs = std::move(inputs);
-    added.outputs = {id};
-    if (axis) added.attributes["axis"] = *axis;
-    return id;
+  ValueId Add(const std::string& suffix, const std::string& op, std::vector<ValueId> inputs,
+              Attributes attributes = {}) {
+    const ValueId out = AddUnknown(graph_, node_.name + suffix);
+    parts_.Append(suffix, op, std::move(inputs), {out}, std::move(attributes));
+    return out;
   }
 
-  ValueId BiasScale(const Node& node) {
-    const ValueId scale = Add(node, ".bias_scale", "Mul", {node.Input(1), node.Input(4)});
-    const float alpha = node.Float("alpha", 1);  // QGemm's
+  ValueId BiasScale() {
+    const ValueId scale = Add(".bias_scale", "Mul", {node_.Input(1), node_.Input(4)});
+    const float alpha = node_.Float("alpha", 1);  // QGemm's
     if (alpha == 1) return scale;
-    const ValueId factor = AddConstant(graph_, node.name + ".alpha", {alpha}, {});
-    return Add(node, ".scaled_bias_scale", "Mul", {scale, factor});
+    const ValueId factor = AddConstant(graph_, node_.name + ".alpha", {alpha}, {});
+    return Add(".scaled_bias_scale", "Mul", {scale, factor});
   }
 
   Graph& graph_;
-  std::vector<Node>& nodes_;
+  const Node& node_;
+  Expansion parts_;
 };
 
 /// How many inputs hold elements that the output is made of and nothing else; 0: some are computed.
@@ -183,7 +182,11 @@ class FloatMoves {
     numbers.scale = graph_.Constant(scale).get();
     numbers.zero_point = graph_.Constant(zero_point).get();
     const auto single = [](const Tensor* t) { return t != nullptr && t->elements() == 1; };
-    return single(numbers.scale) && single(numbers.zero_point) ? numbers : Floats{};
+    if (!single(numbers.scale) || !single(numbers.zero_point)) return {};
+    // Only then is the largest integer the largest float.
+    const bool keeps_order =
+        numbers.scale->dtype == DType::kFloat32 && numbers.scale->as<float>()[0] > 0;
+    return keeps_order ? numbers : Floats{};
   }
 
   static bool Same(const Floats& a, const Floats& b) {
@@ -231,9 +234,7 @@ class FloatMoves {
       }
     }
     twin.name = node.name + ".floats";
-    Value value;
-    value.name = twin.name;
-    floats.value = graph_.AddValue(std::move(value));
+    floats.value = AddUnknown(graph_, twin.name);
     twin.outputs = {floats.value};
     quantised_.emplace_back();
     replacement_.push_back(kNoValue);
@@ -249,18 +250,19 @@ class FloatMoves {
 
 }  // namespace
 
+bool IsQuantised(const Node& node) { return FindSignature(node) != nullptr; }
+
 void ExpandQuantised(Graph& graph) {
   const bool any = std::ranges::any_of(graph.nodes, [&](const Node& node) {
     return node.op == "QuantizeLinear" || SignatureOf(node, graph.opset) != nullptr;
   });
   if (!any) return;
   std::vector<Node> nodes;
-  Expander expander(graph, nodes);
   for (Node& node : graph.nodes) {
     const bool standard = node.op == "QuantizeLinear" || node.op == "DequantizeLinear";
     if (standard && node.domain == kMicrosoft) node.domain.clear();
     if (const Signature* signature = SignatureOf(node, graph.opset)) {
-      expander.Expand(node, *signature);
+      Expander(graph, node, nodes).Run(*signature);
     } else {
       nodes.push_back(std::move(node));
     }

@@ -273,7 +273,9 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
     const OpDef* op = node.domain.empty() ? FindOp(node.op) : nullptr;
     if (op == nullptr || op->internal) {
       const std::string domain = node.domain.empty() ? "" : " of domain '" + node.domain + "'";
-      report({ErrorCode::kUnsupported, "operator" + domain + " is not supported"});
+      report({ErrorCode::kUnsupported,
+              "operator" + domain + " is not supported" +
+                  (IsQuantised(node) ? " with these inputs and attributes" : "")});
       set_outputs(Known::kNothing);
       continue;
     }

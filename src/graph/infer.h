@@ -23,6 +23,9 @@ Status FixInputs(Graph& graph, const PlanOptions& options);
 /// Operators of quantised numbers become those of floats; this comes before the shapes
 /// (expand_quantised.cc).
 void ExpandQuantised(Graph& graph);
+/// True of their types; a node that is left has inputs missing or takes attributes that floats have
+/// no operator for.
+bool IsQuantised(const Node& node);
 
 /// Fills in shape and type of every value that can be known before the first frame. With `fold`,
 /// nodes whose inputs are all constants are computed and become constants. What a few numbers can

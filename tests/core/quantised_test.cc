@@ -1,5 +1,6 @@
 // Networks prepared for integer arithmetic, run in floats.
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "run_once.h"
@@ -226,6 +227,26 @@ TEST(Quantised, AConcatenationHasScalesOfItsOwn) {
   }
 }
 
+// The largest integer is then the smallest float.
+TEST(Quantised, MaximaUnderAScaleBelowZeroAreThoseOfIntegers) {
+  const Numbers in{-1.0f / 16, -3};
+  GraphMaker net;
+  const ValueId x = net.Input("image", {1, 3, 9, 10});
+  const ValueId q = AddNode(net, "QuantizeLinear", {{x}, RoundedTo(net, in)});
+  const ValueId pool = AddNode(net, "MaxPool", {{q}}, {{"kernel_shape", IntList{2, 2}}});
+  net.Output(AddNode(net, "DequantizeLinear", {Numbered(net, pool, in)}));
+  const Tensor image = Image();
+  const Outcome got = RunOn(net, image);
+  ASSERT_EQ(got.output.size(), 3u * 8 * 9);
+  for (size_t i = 0; i < got.output.size(); ++i) {
+    const size_t first = i / 72 * 90 + i % 72 / 9 * 10 + i % 9;
+    float least = std::numeric_limits<float>::infinity();
+    for (const size_t at : {first, first + 1, first + 10, first + 11})
+      least = std::min(least, RoundedNumber(image.as<float>()[at], in));
+    EXPECT_EQ(got.output[i], least) << i;
+  }
+}
+
 TEST(Quantised, WhatFloatsHaveNoOperatorForIsNamed) {
   const Numbers in{1.0f / 16, -3};
   GraphMaker net;
@@ -238,6 +259,7 @@ TEST(Quantised, WhatFloatsHaveNoOperatorForIsNamed) {
   const auto plan = Plan::Compile(Model(net.graph));
   ASSERT_FALSE(plan.ok());
   EXPECT_NE(plan.error().message.find("QLinearGlobalAveragePool"), std::string::npos);
+  EXPECT_NE(plan.error().message.find("these inputs and attributes"), std::string::npos);
 }
 
 }  // namespace
