@@ -221,6 +221,7 @@ class FloatMoves {
       if (floats.scale == nullptr) return {};
       twin.op = "DequantizeLinear";
       twin.inputs = {node.outputs[0], node.inputs[1], node.inputs[2]};
+      twin.guards = node.guards;
     } else {
       const size_t moved = MovedInputs(node);
       if (moved == 0 || node.inputs.size() < moved) return {};

@@ -19,6 +19,7 @@ void Expansion::Append(const std::string& suffix, const std::string& op,
   node.inputs = std::move(inputs);
   node.outputs = std::move(outputs);
   node.attributes = std::move(attributes);
+  node.guards = node_.guards;
 }
 
 ValueId Expansion::Add(const std::string& suffix, const std::string& op,

@@ -19,7 +19,8 @@ inline constexpr ValueId kNoValue = -1;  // an optional input or output that is 
 
 using TensorPtr = std::shared_ptr<const Tensor>;
 
-/// A node attribute. `SubgraphMarker` records that a subgraph was present; none is supported.
+/// A node attribute. `SubgraphMarker` records that a subgraph was present, which only an If may
+/// have.
 struct SubgraphMarker {};
 using Attribute =
     std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>,
@@ -52,6 +53,12 @@ struct Value {
   TensorPtr constant;                  // set for initializers and folded values
 };
 
+/// A node of a branch runs only if `condition`, a single bool, is `when`.
+struct Guard {
+  ValueId condition = kNoValue;
+  bool when = true;
+};
+
 struct Node {
   std::string name;              // never empty: "<op>_<index>" where the file has none
   std::string op;                // ONNX operator type, e.g. "Conv"
@@ -59,6 +66,7 @@ struct Node {
   std::vector<ValueId> inputs;   // kNoValue where an optional input is absent
   std::vector<ValueId> outputs;  // kNoValue where an optional output is absent
   std::map<std::string, Attribute> attributes;
+  std::vector<Guard> guards;  // one for each If around it; none once shapes are inferred
   // Set by the passes: pointwise work that was fused behind this node, and its further operands.
   std::vector<ChainStep> chain;
   std::vector<ValueId> chain_inputs;
@@ -74,9 +82,10 @@ struct Node {
   ValueId Input(size_t i) const { return i < inputs.size() ? inputs[i] : kNoValue; }
 };
 
-/// Invariants after import: nodes are in topological order, every value id is valid, every value is
-/// produced at most once, every node input is a graph input, a constant or an earlier node's
-/// output.
+/// Invariants after import: calls of functions and the branches of If nodes lie spelled out among
+/// the other nodes; an If has three inputs, the condition and what each branch gives. Nodes are in
+/// topological order, every value id is valid, every value is produced at most once, every node
+/// input is a graph input, a constant or an earlier node's output.
 struct Graph {
   std::string name;
   std::string producer;

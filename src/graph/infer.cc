@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -87,6 +88,14 @@ void DropRunningStatistics(Graph& graph) {
   }
 }
 
+/// True of an If whose branches are known to give the same shape.
+bool SameShapes(const Graph& graph, std::span<const Known> known, const Node& node) {
+  const auto at = [](ValueId id) { return static_cast<size_t>(id); };
+  const size_t a = at(node.inputs[1]), b = at(node.inputs[2]);
+  return known[a] == Known::kStatic && known[b] == Known::kStatic &&
+         graph.values[a].shape == graph.values[b].shape;
+}
+
 /// Takes away the output shapes that the file claims.
 std::vector<std::optional<Shape>> TakeShapes(Graph& graph, const Node& node) {
   std::vector<std::optional<Shape>> shapes;
@@ -101,6 +110,31 @@ bool AllShapesKnown(const Graph& graph, const Node& node) {
   return std::ranges::all_of(node.outputs, [&](ValueId id) {
     return id == kNoValue || graph.values[static_cast<size_t>(id)].shape.has_value();
   });
+}
+
+/// Of an If or a guard, where it is known.
+std::optional<bool> ConditionOf(const Graph& graph, ValueId id) {
+  const Tensor* tensor = graph.Constant(id).get();
+  if (tensor == nullptr || tensor->dtype != DType::kBool || tensor->elements() != 1) return {};
+  return tensor->bytes[0] != std::byte{0};
+}
+
+/// False of a node in a branch that is known not to be taken.
+bool MayRun(const Graph& graph, const Node& node) {
+  return std::ranges::all_of(node.guards, [&](const Guard& guard) {
+    return ConditionOf(graph, guard.condition).value_or(guard.when) == guard.when;
+  });
+}
+
+/// An If of a known condition passes on what the branch taken gives. Otherwise both branches run,
+/// which harms nobody as no node has side effects, and it chooses between their values.
+void ChooseBranch(const Graph& graph, Node& node) {
+  if (const auto condition = ConditionOf(graph, node.inputs[0])) {
+    node.op = "Identity";
+    node.inputs = {node.inputs[*condition ? 1 : 2]};
+  } else {
+    node.op = "Where";
+  }
 }
 
 /// Tells of a node whose inputs do not fit what the model was given: another shape may.
@@ -176,6 +210,8 @@ bool Holds(DType dtype, double number) {
     case DType::kFloat32:
     case DType::kFloat64:
       return true;
+    case DType::kBool:
+      return number == 0 || number == 1;
     case DType::kInt32:
     case DType::kInt64: {
       constexpr double kMost = std::numeric_limits<int32_t>::max();
@@ -202,6 +238,9 @@ Status FixValue(Graph& graph, ValueId id, const std::vector<double>& numbers) {
   }
   Tensor tensor(value.dtype, *value.shape);
   switch (value.dtype) {
+    case DType::kBool:
+      Convert<bool>(numbers, tensor);
+      break;
     case DType::kFloat64:
       Convert<double>(numbers, tensor);
       break;
@@ -239,10 +278,11 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
   Inference result;
   uint64_t folded_bytes = 0;
   result.dynamic.assign(graph.nodes.size(), false);
+  std::vector<bool> skipped(graph.nodes.size(), false);  // in branches not taken
   std::vector<Known> known(graph.values.size(), Known::kStatic);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     // Nodes may add values (folding replaces none), so `node` is looked up afresh.
-    const Node& node = graph.nodes[n];
+    Node& node = graph.nodes[n];
     const auto set_outputs = [&](Known state) {
       for (const ValueId out : node.outputs)
         if (out != kNoValue) known[static_cast<size_t>(out)] = state;
@@ -254,6 +294,14 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
                                     prefixed ? error.message.substr(prefix.size()) : error.message,
                                     error.code});
     };
+    if (!MayRun(graph, node)) {
+      skipped[n] = true;
+      set_outputs(Known::kNothing);
+      continue;
+    }
+    node.guards.clear();
+    const bool chooses = node.op == "If" && node.domain.empty();
+    if (chooses) ChooseBranch(graph, node);
     Known inputs = Known::kStatic;
     bool constant = true;
     for (const ValueId in : node.inputs) {
@@ -276,6 +324,12 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
       report({ErrorCode::kUnsupported,
               "operator" + domain + " is not supported" +
                   (IsQuantised(node) ? " with these inputs and attributes" : "")});
+      set_outputs(Known::kNothing);
+      continue;
+    }
+    if (chooses && node.op == "Where" && !SameShapes(graph, known, node)) {
+      report({ErrorCode::kUnsupported,
+              "its condition depends on the data and its branches give different shapes"});
       set_outputs(Known::kNothing);
       continue;
     }
@@ -339,6 +393,11 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
           std::make_shared<const Tensor>(std::move(outputs.value()[o]));
     }
   }
+  size_t kept = 0;
+  for (size_t n = 0; n < skipped.size(); ++n)
+    if (!skipped[n]) result.dynamic[kept++] = result.dynamic[n];
+  result.dynamic.resize(kept);
+  EraseNodes(graph, skipped);
   return result;
 }
 

@@ -8,6 +8,6 @@ namespace deltacnn::onnx {
 
 /// Turns names into values and brings the nodes in order. `tensors` reads the initializers that are
 /// used. Throws ReadError.
-Graph Link(ParsedModel model, TensorReader* tensors);
+Graph Link(const ParsedModel& model, TensorReader* tensors);
 
 }  // namespace deltacnn::onnx

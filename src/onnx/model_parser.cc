@@ -15,6 +15,9 @@ using protozero::pbf_wire_type;
 // takes some hundred in memory, so their number is limited.
 constexpr size_t kMaxRecords = size_t{1} << 20;
 
+// Branches within branches; each takes some stack to read.
+constexpr int kMaxDepth = 32;
+
 /// The domain of the standard operators has two names.
 std::string_view NormalizedDomain(std::string_view domain) {
   return domain == "ai.onnx" ? std::string_view() : domain;
@@ -35,10 +38,12 @@ class Parser {
 
  private:
   void ReadModel(std::string_view bytes);
-  void ReadGraph(std::string_view bytes);
-  void ReadNode(std::string_view bytes);
-  void ReadAttribute(std::string_view bytes, Node* node);
-  void ReadInitializer(std::string_view bytes, bool sparse);
+  void ReadOpset(std::string_view bytes, int64_t* opset);
+  void ReadFunction(std::string_view bytes);
+  ParsedGraph ReadGraph(std::string_view bytes);
+  ParsedNode ReadNode(std::string_view bytes, size_t position);
+  void ReadAttribute(std::string_view bytes, ParsedNode* parsed);
+  void ReadInitializer(std::string_view bytes, bool sparse, ParsedGraph* graph);
   ValueInfo ReadValueInfo(std::string_view bytes);
   void ReadShape(std::string_view bytes, ValueInfo* info);
 
@@ -52,6 +57,7 @@ class Parser {
   TensorReader* tensors_;
   ParsedModel model_;
   size_t records_ = 0;
+  int depth_ = 0;  // of the graph being read
   bool has_graph_ = false;
 };
 
@@ -68,16 +74,12 @@ void Parser::ReadModel(std::string_view bytes) {
         break;
       case Bytes(ModelField::kGraph):
         has_graph_ = true;
-        ReadGraph(message.get_view());
+        model_.main = ReadGraph(message.get_view());
+        graph.name = model_.main.name;
         break;
-      case Bytes(ModelField::kOpsetImport): {
-        const std::string_view opset = message.get_view();
-        const std::string domain = FindString(opset, OperatorSetIdField::kDomain);
-        if (NormalizedDomain(domain).empty()) {
-          graph.opset = FindInt(opset, OperatorSetIdField::kVersion).value_or(0);
-        }
+      case Bytes(ModelField::kOpsetImport):
+        ReadOpset(message.get_view(), &graph.opset);
         break;
-      }
       case Bytes(ModelField::kMetadataProps): {
         CountRecord();
         const std::string_view entry = message.get_view();
@@ -85,55 +87,105 @@ void Parser::ReadModel(std::string_view bytes) {
             FindString(entry, StringStringEntryField::kValue);
         break;
       }
-      case Bytes(ModelField::kFunctions): {
-        CountRecord();
-        const std::string_view function = message.get_view();
-        const auto domain = FindBytes(function, FunctionField::kDomain);
-        const auto name = FindBytes(function, FunctionField::kName);
-        if (name) model_.functions.emplace(NormalizedDomain(domain.value_or("")), *name);
+      case Bytes(ModelField::kFunctions):
+        ReadFunction(message.get_view());
         break;
-      }
       default:
         message.skip();
     }
   }
 }
 
-void Parser::ReadGraph(std::string_view bytes) {
+void Parser::ReadOpset(std::string_view bytes, int64_t* opset) {
+  const std::string domain = FindString(bytes, OperatorSetIdField::kDomain);
+  if (NormalizedDomain(domain).empty()) {
+    *opset = FindInt(bytes, OperatorSetIdField::kVersion).value_or(0);
+  }
+}
+
+void Parser::ReadFunction(std::string_view bytes) {
+  CountRecord();
+  const auto domain = FindBytes(bytes, FunctionField::kDomain);
+  const auto name = FindBytes(bytes, FunctionField::kName);
+  if (!name) return;
+  ParsedFunction function;
+  function.defaults.node.name = function.defaults.node.op = *name;
+  const auto value = [&](std::string_view value_name) {
+    CountRecord();
+    return ValueInfo{.name = value_name, .shape = {}, .dim_names = {}};
+  };
+  pbf_message<FunctionField> message(bytes);
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case Bytes(FunctionField::kInput):
+        function.body.inputs.push_back(value(message.get_view()));
+        break;
+      case Bytes(FunctionField::kOutput):
+        function.body.outputs.push_back(value(message.get_view()));
+        break;
+      case Bytes(FunctionField::kNode):
+        function.body.nodes.push_back(ReadNode(message.get_view(), function.body.nodes.size()));
+        break;
+      case Bytes(FunctionField::kOpsetImport):
+        ReadOpset(message.get_view(), &function.opset);
+        break;
+      case Bytes(FunctionField::kAttributeProto):
+        ReadAttribute(message.get_view(), &function.defaults);
+        break;
+      default:
+        message.skip();
+    }
+  }
+  const auto key = std::make_pair(NormalizedDomain(domain.value_or("")), *name);
+  if (!model_.functions.emplace(key, std::move(function)).second) {
+    throw ReadError(ErrorCode::kUnsupported, "function " + Quote(*name) +
+                                                 " is there twice, which is not supported (inline "
+                                                 "it with onnx.inliner.inline_local_functions)");
+  }
+}
+
+ParsedGraph Parser::ReadGraph(std::string_view bytes) {
+  if (++depth_ > kMaxDepth) {
+    throw ReadError(ErrorCode::kLimit, "has branches within branches, more than " +
+                                           std::to_string(kMaxDepth) + " deep (simplify it)");
+  }
+  ParsedGraph graph;
   pbf_message<GraphField> message(bytes);
   while (message.next()) {
     switch (message.tag_and_type()) {
       case Bytes(GraphField::kNode):
-        ReadNode(message.get_view());
+        graph.nodes.push_back(ReadNode(message.get_view(), graph.nodes.size()));
         break;
       case Bytes(GraphField::kName):
-        model_.graph.name = message.get_string();
+        graph.name = message.get_view();
         break;
       case Bytes(GraphField::kInitializer):
-        ReadInitializer(message.get_view(), false);
+        ReadInitializer(message.get_view(), false, &graph);
         break;
       case Bytes(GraphField::kSparseInitializer):
-        ReadInitializer(message.get_view(), true);
+        ReadInitializer(message.get_view(), true, &graph);
         break;
       case Bytes(GraphField::kInput):
-        model_.inputs.push_back(ReadValueInfo(message.get_view()));
+        graph.inputs.push_back(ReadValueInfo(message.get_view()));
         break;
       case Bytes(GraphField::kOutput):
-        model_.outputs.push_back(ReadValueInfo(message.get_view()));
+        graph.outputs.push_back(ReadValueInfo(message.get_view()));
         break;
       case Bytes(GraphField::kValueInfo):
-        model_.value_infos.push_back(ReadValueInfo(message.get_view()));
+        graph.value_infos.push_back(ReadValueInfo(message.get_view()));
         break;
       default:
         message.skip();
     }
   }
+  --depth_;
+  return graph;
 }
 
-void Parser::ReadNode(std::string_view bytes) {
+ParsedNode Parser::ReadNode(std::string_view bytes, size_t position) {
   CountRecord();
-  const std::string index = std::to_string(model_.nodes.size());
-  ParsedNode& parsed = model_.nodes.emplace_back();
+  const std::string index = std::to_string(position);
+  ParsedNode parsed;
   ReadAt([&] { return "node " + index; },
          [&] {
            Node& node = parsed.node;
@@ -170,15 +222,18 @@ void Parser::ReadNode(std::string_view bytes) {
              throw Invalid("node " + index + " " + Quote(node.name) + " has no operator");
            }
            if (node.name.empty()) node.name = node.op + "_" + index;
-           for (const std::string_view attribute : attributes) ReadAttribute(attribute, &node);
+           for (const std::string_view attribute : attributes) ReadAttribute(attribute, &parsed);
          });
+  return parsed;
 }
 
-void Parser::ReadAttribute(std::string_view bytes, Node* node) {
+void Parser::ReadAttribute(std::string_view bytes, ParsedNode* parsed) {
+  Node& node = parsed->node;
   std::string name = FindString(bytes, AttributeField::kName);
-  const std::string what = "attribute " + Quote(name) + " of " + Describe(*node);
-  if (!FindString(bytes, AttributeField::kRefAttrName).empty()) {
-    throw Invalid(what + " refers to the attributes of a function, but lies in none");
+  const std::string what = "attribute " + Quote(name) + " of " + Describe(node);
+  if (std::string reference = FindString(bytes, AttributeField::kRefAttrName); !reference.empty()) {
+    parsed->references.emplace_back(std::move(name), std::move(reference));
+    return;
   }
   const int64_t type = FindInt(bytes, AttributeField::kType).value_or(0);
   Attribute attribute;
@@ -221,6 +276,12 @@ void Parser::ReadAttribute(std::string_view bytes, Node* node) {
       break;
     }
     case AttributeType::kGraph:
+      if (node.op == "If" && node.domain.empty()) {
+        parsed->branches[name] = std::make_shared<const ParsedGraph>(
+            ReadGraph(FindBytes(bytes, AttributeField::kGraph).value_or("")));
+      }
+      attribute = SubgraphMarker{};
+      break;
     case AttributeType::kGraphs:
       attribute = SubgraphMarker{};
       break;
@@ -229,20 +290,20 @@ void Parser::ReadAttribute(std::string_view bytes, Node* node) {
                       what + " has the type " + std::to_string(type) +
                           ", which is not supported (export the model with dense tensors only)");
   }
-  if (!node->attributes.emplace(std::move(name), std::move(attribute)).second) {
+  if (!node.attributes.emplace(std::move(name), std::move(attribute)).second) {
     throw Invalid(what + " is there twice");
   }
 }
 
-void Parser::ReadInitializer(std::string_view bytes, bool sparse) {
+void Parser::ReadInitializer(std::string_view bytes, bool sparse, ParsedGraph* graph) {
   CountRecord();
-  const auto place = [&] { return "initializer " + std::to_string(model_.initializers.size()); };
+  const auto place = [&] { return "initializer " + std::to_string(graph->initializers.size()); };
   const std::string_view name = ReadAt(place, [&] {
     const std::string_view tensor =
         sparse ? FindBytes(bytes, SparseTensorField::kValues).value_or("") : bytes;
     return FindBytes(tensor, TensorField::kName).value_or("");
   });
-  if (!model_.initializers.emplace(name, Initializer{bytes, sparse}).second) {
+  if (!graph->initializers.emplace(name, Initializer{bytes, sparse}).second) {
     throw Invalid("initializer " + Quote(name) + " is there twice");
   }
 }

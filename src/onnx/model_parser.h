@@ -1,8 +1,9 @@
 // ModelProto -> its contents, not linked yet: what belongs together is still known by name only.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,21 +28,38 @@ struct ValueInfo {
   std::vector<std::string> dim_names;
 };
 
+struct ParsedGraph;
+
 struct ParsedNode {
   Node node;  // without inputs and outputs
   std::vector<std::string_view> inputs;
   std::vector<std::string_view> outputs;
+  /// Attributes that are those of the call of the function around the node: here, there.
+  std::vector<std::pair<std::string, std::string>> references;
+  std::map<std::string, std::shared_ptr<const ParsedGraph>> branches;  // of an If, by attribute
 };
 
 /// The views are into the bytes that were parsed.
-struct ParsedModel {
-  Graph graph;  // what is known of the whole: no values, nodes, inputs, outputs
+struct ParsedGraph {
+  std::string_view name;
   std::vector<ParsedNode> nodes;
   std::vector<ValueInfo> inputs;
   std::vector<ValueInfo> outputs;
   std::vector<ValueInfo> value_infos;
   std::unordered_map<std::string_view, Initializer> initializers;
-  std::set<std::pair<std::string_view, std::string_view>> functions;  // domain, name
+};
+
+struct ParsedFunction {
+  ParsedGraph body;     // of inputs and outputs the names, no initializers
+  ParsedNode defaults;  // its attributes: those that a call need not give
+  int64_t opset = 0;    // of the default domain; 0: not said
+};
+
+struct ParsedModel {
+  Graph graph;  // what is known of the whole: no values, nodes, inputs, outputs
+  ParsedGraph main;
+  std::map<std::pair<std::string_view, std::string_view>, ParsedFunction>
+      functions;  // domain, name
 };
 
 /// Throws ReadError. `tensors` reads the tensors among the attributes.

@@ -29,7 +29,15 @@ enum class OperatorSetIdField : protozero::pbf_tag_type { kDomain = 1, kVersion 
 
 enum class StringStringEntryField : protozero::pbf_tag_type { kKey = 1, kValue = 2 };
 
-enum class FunctionField : protozero::pbf_tag_type { kName = 1, kDomain = 10 };
+enum class FunctionField : protozero::pbf_tag_type {
+  kName = 1,
+  kInput = 4,
+  kOutput = 5,
+  kNode = 7,
+  kOpsetImport = 9,
+  kDomain = 10,
+  kAttributeProto = 11,
+};
 
 enum class GraphField : protozero::pbf_tag_type {
   kNode = 1,
@@ -56,6 +64,7 @@ enum class AttributeField : protozero::pbf_tag_type {
   kInt = 3,
   kString = 4,
   kTensor = 5,
+  kGraph = 6,
   kFloats = 7,
   kInts = 8,
   kStrings = 9,

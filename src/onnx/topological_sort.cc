@@ -11,6 +11,14 @@ namespace {
 
 constexpr int32_t kNobody = -1;
 
+/// Calls visit(id) for every value that must be there before the node.
+template <class Visit>
+void ForEachNeed(const Node& node, Visit&& visit) {
+  for (const ValueId input : node.inputs)
+    if (input != kNoValue) visit(input);
+  for (const Guard& guard : node.guards) visit(guard.condition);
+}
+
 /// From a node that waits for others, goes back to a producer that waits too, again and again: the
 /// first node met twice lies on a cycle.
 size_t FindNodeOnCycle(const Graph& graph, const std::vector<int32_t>& producers,
@@ -20,13 +28,13 @@ size_t FindNodeOnCycle(const Graph& graph, const std::vector<int32_t>& producers
   std::vector<bool> seen(graph.nodes.size());
   while (!seen[at]) {
     seen[at] = true;
-    for (const ValueId input : graph.nodes[at].inputs) {
-      const int32_t producer = input == kNoValue ? kNobody : producers[static_cast<size_t>(input)];
-      if (producer != kNobody && pending[static_cast<size_t>(producer)] > 0) {
-        at = static_cast<size_t>(producer);
-        break;
-      }
-    }
+    size_t before = at;
+    ForEachNeed(graph.nodes[at], [&](ValueId need) {
+      const int32_t producer = producers[static_cast<size_t>(need)];
+      if (producer != kNobody && pending[static_cast<size_t>(producer)] > 0)
+        before = static_cast<size_t>(producer);
+    });
+    at = before;
   }
   return at;
 }
@@ -45,12 +53,12 @@ void SortNodes(Graph* graph) {
   std::vector<int32_t> pending(count);  // inputs whose producer has no place in the order yet
   std::vector<std::vector<int32_t>> consumers(count);
   for (size_t i = 0; i < count; ++i) {
-    for (const ValueId input : graph->nodes[i].inputs) {
-      const int32_t producer = input == kNoValue ? kNobody : producers[static_cast<size_t>(input)];
-      if (producer == kNobody) continue;
+    ForEachNeed(graph->nodes[i], [&](ValueId need) {
+      const int32_t producer = producers[static_cast<size_t>(need)];
+      if (producer == kNobody) return;
       ++pending[i];
       consumers[static_cast<size_t>(producer)].push_back(static_cast<int32_t>(i));
-    }
+    });
   }
 
   std::priority_queue<int32_t, std::vector<int32_t>, std::greater<>> ready;

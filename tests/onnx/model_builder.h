@@ -98,6 +98,19 @@ inline std::string IntsAttribute(std::string_view name, const std::vector<int64_
   });
 }
 
+inline std::string FloatAttribute(std::string_view name, float value) {
+  return AttributeMessage(name, AttributeType::kFloat, [&](Builder<AttributeField>& attribute) {
+    attribute.add_float(AttributeField::kFloat, value);
+  });
+}
+
+/// The attribute `of_function` of the function around the node.
+inline std::string Reference(std::string_view name, std::string_view of_function) {
+  return AttributeMessage(name, AttributeType::kFloat, [&](Builder<AttributeField>& attribute) {
+    attribute.add_bytes(AttributeField::kRefAttrName, of_function);
+  });
+}
+
 inline std::string TensorAttribute(std::string_view name, const std::string& tensor) {
   return AttributeMessage(name, AttributeType::kTensor, [&](Builder<AttributeField>& attribute) {
     attribute.add_message(AttributeField::kTensor, tensor);
@@ -132,23 +145,30 @@ inline std::string ValueInfoMessage(std::string_view name, int32_t data_type,
   });
 }
 
+/// A NodeProto.
+inline std::string NodeMessage(std::string_view op, const std::vector<std::string>& inputs,
+                               const std::vector<std::string>& outputs,
+                               const std::vector<std::string>& attributes = {},
+                               std::string_view name = {}, std::string_view domain = {}) {
+  return Message<NodeField>([&](Builder<NodeField>& node) {
+    for (const std::string& input : inputs) node.add_bytes(NodeField::kInput, input);
+    for (const std::string& output : outputs) node.add_bytes(NodeField::kOutput, output);
+    if (!name.empty()) node.add_bytes(NodeField::kName, name);
+    node.add_bytes(NodeField::kOpType, op);
+    for (const std::string& attribute : attributes) {
+      node.add_message(NodeField::kAttribute, attribute);
+    }
+    if (!domain.empty()) node.add_bytes(NodeField::kDomain, domain);
+  });
+}
+
 class ModelBuilder {
  public:
   ModelBuilder& Node(std::string_view op, const std::vector<std::string>& inputs,
                      const std::vector<std::string>& outputs,
                      const std::vector<std::string>& attributes = {}, std::string_view name = {},
                      std::string_view domain = {}) {
-    const auto fill = [&](Builder<NodeField>& node) {
-      for (const std::string& input : inputs) node.add_bytes(NodeField::kInput, input);
-      for (const std::string& output : outputs) node.add_bytes(NodeField::kOutput, output);
-      if (!name.empty()) node.add_bytes(NodeField::kName, name);
-      node.add_bytes(NodeField::kOpType, op);
-      for (const std::string& attribute : attributes) {
-        node.add_message(NodeField::kAttribute, attribute);
-      }
-      if (!domain.empty()) node.add_bytes(NodeField::kDomain, domain);
-    };
-    return Add(GraphField::kNode, Message<NodeField>(fill));
+    return Add(GraphField::kNode, NodeMessage(op, inputs, outputs, attributes, name, domain));
   }
   ModelBuilder& Initializer(const std::string& tensor) {
     return Add(GraphField::kInitializer, tensor);
@@ -175,16 +195,37 @@ class ModelBuilder {
     };
     return Add(ModelField::kOpsetImport, Message<OperatorSetIdField>(fill));
   }
-  ModelBuilder& Function(std::string_view domain, std::string_view name) {
-    const auto fill = [&](Builder<FunctionField>& function) {
-      function.add_bytes(FunctionField::kName, name);
-      function.add_bytes(FunctionField::kDomain, domain);
-    };
-    return Add(ModelField::kFunctions, Message<FunctionField>(fill));
+  /// Of domain "pkg"; `fill` adds more to its FunctionProto.
+  template <class Fill>
+  ModelBuilder& Function(std::string_view name, const std::vector<std::string>& inputs,
+                         const std::vector<std::string>& outputs,
+                         const std::vector<std::string>& nodes, Fill&& fill) {
+    return Add(ModelField::kFunctions, Message<FunctionField>([&](auto& function) {
+                 function.add_bytes(FunctionField::kName, name);
+                 for (const std::string& in : inputs) function.add_bytes(FunctionField::kInput, in);
+                 for (const std::string& out : outputs)
+                   function.add_bytes(FunctionField::kOutput, out);
+                 for (const std::string& node : nodes)
+                   function.add_message(FunctionField::kNode, node);
+                 function.add_bytes(FunctionField::kDomain, "pkg");
+                 fill(function);
+               }));
+  }
+  ModelBuilder& Function(std::string_view name, const std::vector<std::string>& inputs,
+                         const std::vector<std::string>& outputs,
+                         const std::vector<std::string>& nodes) {
+    return Function(name, inputs, outputs, nodes, [](auto&) {});
   }
   ModelBuilder& Add(ModelField field, const std::string& message) {
     Builder<ModelField>(rest_).add_message(field, message);
     return *this;
+  }
+
+  /// The GraphProto as an attribute: a branch.
+  std::string Branch(std::string_view name) const {
+    return AttributeMessage(name, AttributeType::kGraph, [&](Builder<AttributeField>& attribute) {
+      attribute.add_message(AttributeField::kGraph, graph_);
+    });
   }
 
   /// The ModelProto, importing opset 13 unless another was given.

@@ -155,10 +155,7 @@ TEST(Reader, RefusesAttributesItCannotKeep) {
   EXPECT_ERROR(twice, ErrorCode::kInvalidModel, "attribute 'k' of node 'Op_0' (Op)");
 
   ModelBuilder reference;
-  reference.Input("x").Output("y").Node("Op", {"x"}, {"y"},
-                                        {AttributeMessage("k", AttributeType::kInt, [](auto& a) {
-                                          a.add_bytes(AttributeField::kRefAttrName, "outer");
-                                        })});
+  reference.Input("x").Output("y").Node("Op", {"x"}, {"y"}, {Reference("k", "outer")});
   EXPECT_ERROR(reference, ErrorCode::kInvalidModel, "function");
 
   ModelBuilder strings;
@@ -347,15 +344,6 @@ TEST(Reader, NeedsTheOpsetOfTheDefaultDomain) {
   const Result<Graph> graph = Read(alias);
   ASSERT_TRUE(graph.ok()) << graph.error().message;
   EXPECT_EQ(graph->opset, 11);
-}
-
-TEST(Reader, ModelFunctionsMatterOnlyIfCalled) {
-  ModelBuilder builder;
-  builder.Input("x").Output("y").Node("Relu", {"x"}, {"y"}, {}, "n", "pkg");
-  builder.Opset("", 18).Function("pkg", "Gelu");
-  EXPECT_TRUE(Read(builder).ok());
-  builder.Function("pkg", "Relu");
-  EXPECT_ERROR(builder, ErrorCode::kUnsupported, "onnx.inliner");
 }
 
 TEST(Reader, LimitsTheNumberOfRecords) {

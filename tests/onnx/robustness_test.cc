@@ -30,7 +30,24 @@ std::string RichModel() {
             {TensorAttribute("t", RawTensor("", kInt64, {1}, RawBytes<int64_t>({4})))})
       .ValueInfo("c", {"batch", "2", "8", "8"})
       .Output("y", {"batch", "2", "-1", "8"});
-  builder.Opset("", 13).Opset("com.microsoft", 1).Function("pkg", "F");
+  ModelBuilder inner, outer;
+  inner.Node("Relu", {"k"}, {"r"}).Output("r");
+  outer.Initializer(RawTensor("t", kFloat, {2}, RawBytes<float>({1, 2})))
+      .Node("If", {"yes"}, {"s"}, {inner.Branch("then_branch"), inner.Branch("else_branch")})
+      .Node("Add", {"s", "t"}, {"u"})
+      .Output("u");
+  builder.Initializer(RawTensor("yes", kBool, {}, "\x01"))
+      .Node("F", {"k"}, {"f"}, {FloatAttribute("alpha", 0.5f)}, "call", "pkg")
+      .Node("If", {"yes"}, {"i"}, {outer.Branch("then_branch"), inner.Branch("else_branch")})
+      .Output("f")
+      .Output("i");
+  builder.Opset("", 13).Opset("com.microsoft", 1);
+  builder.Function("F", {"p", "q"}, {"o"},
+                   {NodeMessage("G", {"p"}, {"m"}, {Reference("beta", "alpha")}, "", "pkg"),
+                    NodeMessage("Elu", {"m"}, {"o"}, {Reference("alpha", "alpha")})});
+  builder.Function("G", {"p"}, {"p"}, {}, [](auto& function) {
+    function.add_message(FunctionField::kAttributeProto, FloatAttribute("beta", 1));
+  });
   builder.Add(ModelField::kMetadataProps, Entry("key", "value"));
   return builder.Bytes();
 }
@@ -58,6 +75,9 @@ void ExpectInvariants(const Graph& graph) {
   for (const ValueId id : graph.inputs) define(id);
   for (const Node& node : graph.nodes) {
     EXPECT_FALSE(node.name.empty());
+    const bool chooses = node.op == "If" && node.domain.empty();
+    EXPECT_TRUE(!chooses || node.inputs.size() == 3u);
+    for (const Guard& guard : node.guards) expect_defined(guard.condition);
     EXPECT_FALSE(node.op.empty());
     for (const ValueId id : node.inputs) {
       if (id != kNoValue) expect_defined(id);
