@@ -93,34 +93,28 @@ class Expander {
     std::vector<ValueId> floats;
     for (size_t i = 0; i < count; ++i) {
       const size_t at = begin + 3 * i;
-      floats.push_back(Add(".input" + std::to_string(i), "DequantizeLinear",
-                           {node_.Input(at), node_.Input(at + 1), node_.Input(at + 2)},
-                           {{"axis", ScaleAxis(node_, i)}}));
+      floats.push_back(parts_.Unknown(".input" + std::to_string(i), "DequantizeLinear",
+                                      {node_.Input(at), node_.Input(at + 1), node_.Input(at + 2)},
+                                      {{"axis", ScaleAxis(node_, i)}}));
     }
     if (signature.bias != 0 && node_.Input(signature.bias) != kNoValue) {
-      floats.push_back(Add(".bias", "DequantizeLinear", {node_.Input(signature.bias), BiasScale()},
-                           {{"axis", int64_t{0}}}));
+      floats.push_back(parts_.Unknown(".bias", "DequantizeLinear",
+                                      {node_.Input(signature.bias), BiasScale()},
+                                      {{"axis", int64_t{0}}}));
     }
     const ValueId result =
-        Add(".floats", std::string(signature.of_floats), floats, node_.attributes);
+        parts_.Unknown(".floats", std::string(signature.of_floats), floats, node_.attributes);
     parts_.Finish("QuantizeLinear",
                   {result, node_.Input(signature.scale), node_.Input(signature.scale + 1)});
   }
 
  private:
-  ValueId Add(const std::string& suffix, const std::string& op, std::vector<ValueId> inputs,
-              Attributes attributes = {}) {
-    const ValueId out = AddUnknown(graph_, node_.name + suffix);
-    parts_.Append(suffix, op, std::move(inputs), {out}, std::move(attributes));
-    return out;
-  }
-
   ValueId BiasScale() {
-    const ValueId scale = Add(".bias_scale", "Mul", {node_.Input(1), node_.Input(4)});
+    const ValueId scale = parts_.Unknown(".bias_scale", "Mul", {node_.Input(1), node_.Input(4)});
     const float alpha = node_.Float("alpha", 1);  // QGemm's
     if (alpha == 1) return scale;
     const ValueId factor = AddConstant(graph_, node_.name + ".alpha", {alpha}, {});
-    return Add(".scaled_bias_scale", "Mul", {scale, factor});
+    return parts_.Unknown(".scaled_bias_scale", "Mul", {scale, factor});
   }
 
   Graph& graph_;

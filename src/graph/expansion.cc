@@ -29,4 +29,13 @@ ValueId Expansion::Add(const std::string& suffix, const std::string& op,
   return value;
 }
 
+ValueId Expansion::Unknown(const std::string& suffix, const std::string& op,
+                           std::vector<ValueId> inputs, Attributes attributes) {
+  deltacnn::Value value;
+  value.name = node_.name + suffix;
+  const ValueId id = graph_.AddValue(std::move(value));
+  Append(suffix, op, std::move(inputs), {id}, std::move(attributes));
+  return id;
+}
+
 }  // namespace deltacnn

@@ -27,6 +27,9 @@ class Expansion {
   /// A node that gives a new one.
   ValueId Add(const std::string& suffix, const std::string& op, std::vector<ValueId> inputs,
               Shape shape, Attributes attributes = {});
+  /// A node that gives one of which nothing is known before the shapes are inferred.
+  ValueId Unknown(const std::string& suffix, const std::string& op, std::vector<ValueId> inputs,
+                  Attributes attributes = {});
   /// The node that gives the old one's output.
   void Finish(const std::string& op, std::vector<ValueId> inputs, Attributes attributes = {}) {
     Append("", op, std::move(inputs), {node_.outputs[0]}, std::move(attributes));

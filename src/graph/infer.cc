@@ -273,6 +273,7 @@ Status FixInputs(Graph& graph, const PlanOptions& options) {
 Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
   const uint64_t max_folded = std::min(max_bytes, kMaxFoldedBytes);
   ExpandQuantised(graph);
+  ExpandIntegers(graph);
   AddFirstOutputs(graph);
   DropRunningStatistics(graph);
   Inference result;

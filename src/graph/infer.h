@@ -27,6 +27,10 @@ void ExpandQuantised(Graph& graph);
 /// no operator for.
 bool IsQuantised(const Node& node);
 
+/// Arithmetic of integers becomes that of floats that hold them (expand_integers.cc); before the
+/// shapes as well.
+void ExpandIntegers(Graph& graph);
+
 /// Fills in shape and type of every value that can be known before the first frame. With `fold`,
 /// nodes whose inputs are all constants are computed and become constants. What a few numbers can
 /// ask for (Range, ConstantOfShape) is refused above `max_bytes`.
