@@ -328,7 +328,8 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
       set_outputs(Known::kNothing);
       continue;
     }
-    if (chooses && node.op == "Where" && !SameShapes(graph, known, node)) {
+    if (inputs != Known::kNothing && chooses && node.op == "Where" &&
+        !SameShapes(graph, known, node)) {
       report({ErrorCode::kUnsupported,
               "its condition depends on the data and its branches give different shapes"});
       set_outputs(Known::kNothing);

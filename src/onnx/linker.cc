@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <optional>
 #include <span>
-#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -47,11 +46,37 @@ TensorPtr ValueOf(const Node& constant) {
 }
 
 // Calls and branches may be spelled out many times over: a small file can ask for any number of
-// nodes, and each takes some hundred bytes.
-constexpr size_t kMaxLinked = size_t{1} << 21;
+// nodes.
+constexpr uint64_t kMaxLinkedBytes = uint64_t{1} << 30;
+constexpr uint64_t kRecordBytes = 512;  // of a node or value, about, names and lists apart
 
 // Calls and branches within one another; each takes some stack to spell out.
 constexpr int kMaxDepth = 64;
+
+uint64_t BytesOf(const std::string& text) { return text.size(); }
+uint64_t BytesOf(const std::vector<std::string>& list) {
+  uint64_t bytes = 0;
+  for (const std::string& text : list) bytes += sizeof(text) + text.size();
+  return bytes;
+}
+template <class Number>
+uint64_t BytesOf(const std::vector<Number>& list) {
+  return list.size() * sizeof(Number);
+}
+template <class Single>
+uint64_t BytesOf(const Single& /*number, or a tensor that all copies share*/) {
+  return 0;
+}
+
+/// Of a node besides a record's.
+uint64_t BytesOf(const Node& node) {
+  uint64_t bytes = node.name.size();
+  for (const auto& [key, attribute] : node.attributes) {
+    bytes += kRecordBytes / 4 + key.size();
+    bytes += std::visit([](const auto& value) { return BytesOf(value); }, attribute);
+  }
+  return bytes;
+}
 
 /// A graph being spelled out: of the model, a function called or a branch taken.
 struct Scope {
@@ -86,7 +111,7 @@ class Linker {
   void DefineInputs(Scope* scope);
   void LinkNodes(Scope* scope);
   void LinkNode(const ParsedNode& parsed, std::vector<ValueId> outputs, Scope* scope);
-  void Count();
+  void Count(uint64_t bytes);
   void LinkCall(const Node& call, const ParsedFunction& function, const Scope& scope);
   void LinkIf(const Node& node, const ParsedNode& parsed, Scope* scope);
   std::vector<ValueId> LinkBranch(const Node& node, const ParsedNode& parsed, bool when,
@@ -96,6 +121,7 @@ class Linker {
   void CleanNames();
   ValueId Define(std::string_view name, const std::string& producer, Scope* scope);
   ValueId Resolve(std::string_view name, const std::string& consumer, Scope* scope);
+  ValueId Require(std::string_view name, const std::string& consumer, Scope* scope);
   ValueId AddValue(std::string_view name, Scope* scope);
   void SetConstant(ValueId id, TensorPtr tensor);
   TensorPtr Read(std::string_view name, const Initializer& initializer);
@@ -104,7 +130,7 @@ class Linker {
   Graph graph_;
   TensorReader* tensors_;
   std::unordered_map<const char*, TensorPtr> read_;  // initializers, by where they are in the file
-  size_t linked_ = 0;                                // nodes and values
+  uint64_t linked_bytes_ = 0;
 };
 
 void Linker::DefineInputs(Scope* scope) {
@@ -146,7 +172,7 @@ void Linker::LinkNodes(Scope* scope) {
 }
 
 void Linker::LinkNode(const ParsedNode& parsed, std::vector<ValueId> outputs, Scope* scope) {
-  Count();
+  Count(scope->prefix.size() + BytesOf(parsed.node));
   Node node = parsed.node;
   node.name = scope->prefix + node.name;
   node.outputs = std::move(outputs);
@@ -182,11 +208,12 @@ void Linker::LinkNode(const ParsedNode& parsed, std::vector<ValueId> outputs, Sc
   }
 }
 
-void Linker::Count() {
-  if (++linked_ > kMaxLinked) {
-    throw ReadError(ErrorCode::kLimit, "has more than " + std::to_string(kMaxLinked) +
-                                           " nodes and values, its functions and branches spelled "
-                                           "out (split the model)");
+void Linker::Count(uint64_t bytes) {
+  linked_bytes_ += kRecordBytes + bytes;
+  if (linked_bytes_ > kMaxLinkedBytes) {
+    throw ReadError(ErrorCode::kLimit, "takes more than " + std::to_string(kMaxLinkedBytes >> 20) +
+                                           " MiB with its functions and branches spelled out "
+                                           "(split the model)");
   }
 }
 
@@ -201,7 +228,8 @@ void Linker::LinkCall(const Node& call, const ParsedFunction& function, const Sc
                         ", which is not supported (inline it with "
                         "onnx.inliner.inline_local_functions, convert_version=True)");
   }
-  const auto& [inputs, outputs] = std::tie(function.body.inputs, function.body.outputs);
+  const std::vector<ValueInfo>& inputs = function.body.inputs;
+  const std::vector<ValueInfo>& outputs = function.body.outputs;
   if (call.inputs.size() > inputs.size() || call.outputs.size() > outputs.size()) {
     throw Invalid(what + " has more inputs or outputs than the function that it calls");
   }
@@ -220,7 +248,7 @@ void Linker::LinkCall(const Node& call, const ParsedFunction& function, const Sc
     Node same;
     same.name = body.prefix + std::string(name);
     same.op = "Identity";
-    same.inputs = {Resolve(name, what, &body)};
+    same.inputs = {Require(name, what, &body)};
     same.outputs = {id};
     same.guards = call.guards;
     graph_.nodes.push_back(std::move(same));
@@ -267,7 +295,7 @@ std::vector<ValueId> Linker::LinkBranch(const Node& node, const ParsedNode& pars
   LinkNodes(&branch);
   std::vector<ValueId> values;
   for (const ValueInfo& output : graph.outputs) {
-    values.push_back(Resolve(output.name, name + " of " + Describe(node), &branch));
+    values.push_back(Require(output.name, name + " of " + Describe(node), &branch));
   }
   return values;
 }
@@ -336,8 +364,18 @@ ValueId Linker::Resolve(std::string_view name, const std::string& consumer, Scop
                 ", which is no input, initializer or output of a node");
 }
 
+/// As Resolve; not the input of a function that its call leaves out.
+ValueId Linker::Require(std::string_view name, const std::string& consumer, Scope* scope) {
+  const ValueId id = Resolve(name, consumer, scope);
+  if (id == kNoValue) {
+    throw Invalid(consumer + " needs " + Quote(name) +
+                  ", which the call of its function leaves out");
+  }
+  return id;
+}
+
 ValueId Linker::AddValue(std::string_view name, Scope* scope) {
-  Count();
+  Count(scope->prefix.size() + name.size());
   Value value;
   value.name = scope->prefix + std::string(name);
   const ValueId id = graph_.AddValue(std::move(value));

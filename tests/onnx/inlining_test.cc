@@ -104,6 +104,11 @@ TEST(Functions, MustFitTheirCalls) {
   nothing.Function("F", {"a"}, {"c"}, {});
   ExpectError(nothing, ErrorCode::kInvalidModel, "node 'call' (F) needs 'c'");
 
+  ModelBuilder left_out;
+  left_out.Input("x").Output("y").Node("F", {""}, {"y"}, {}, "call", "pkg");
+  left_out.Opset("", 18).Function("F", {"a"}, {"a"}, {});
+  ExpectError(left_out, ErrorCode::kInvalidModel, "leaves out");
+
   ModelBuilder version = Caller();
   version.Function("F", {"a"}, {"c"}, {NodeMessage("Neg", {"a"}, {"c"})}, [](auto& function) {
     const auto opset = Message<OperatorSetIdField>(
@@ -140,6 +145,27 @@ ModelBuilder Branch(const std::string& op, const std::string& input) {
   ModelBuilder branch;
   branch.Node(op, {input}, {"b"}).Output("b");
   return branch;
+}
+
+TEST(Functions, CannotMultiplyLongNamesAndLists) {
+  for (const bool name : {true, false}) {
+    ModelBuilder builder = Caller();
+    const std::string long_name(1 << 16, 'n');
+    const std::vector<int64_t> list(1 << 14, 1);
+    std::vector<std::string> calls;
+    for (int i = 0; i < 3000; ++i)
+      calls.push_back(NodeMessage("G", {i == 0 ? "a" : "v" + std::to_string(i - 1)},
+                                  {"v" + std::to_string(i)}, {}, "", "pkg"));
+    builder.Function("F", {"a"}, {"v2999"}, calls);
+    std::vector<std::string> nodes;
+    for (int i = 0; i < 10; ++i)
+      nodes.push_back(NodeMessage(
+          "Neg", {"a"}, {"b" + std::to_string(i)},
+          name ? std::vector<std::string>{} : std::vector<std::string>{IntsAttribute("l", list)},
+          name ? long_name : "n"));
+    builder.Function("G", {"a"}, {"b9"}, nodes);
+    ExpectError(builder, ErrorCode::kLimit, "spelled out");
+  }
 }
 
 TEST(Branches, LieAmongTheOtherNodesWithTheirConditions) {
