@@ -206,6 +206,7 @@ void Lower(Graph& graph) {
   LowerScatters(graph);
   LowerGatherND(graph);
   LowerEinsums(graph);
+  LowerAttention(graph);
   LowerProducts(graph);
   FoldPads(graph);
   TrimTaps(graph);

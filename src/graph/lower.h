@@ -47,6 +47,8 @@ void LowerQuantised(Graph& graph);
 void LowerScatters(Graph& graph);
 /// GatherND becomes a Gather of rows (lower_gather_nd.cc).
 void LowerGatherND(Graph& graph);
+/// Attention becomes products of matrices and a softmax (lower_attention.cc).
+void LowerAttention(Graph& graph);
 /// Einsum becomes a product of matrices between moves (lower_einsum.cc).
 void LowerEinsums(Graph& graph);
 /// Split becomes one slice per output (this and the next three: lower_moves.cc).

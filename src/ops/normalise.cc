@@ -13,7 +13,7 @@ namespace {
 
 using kernels::Binary;
 
-// ---- LayerNormalization ----
+// ---- LayerNormalization and, without the mean, RMSNormalization ----
 
 AxisSet LayerPixelAxes(const Node& node, size_t rank) {
   const int64_t axis = node.Int("axis", -1);
@@ -27,6 +27,7 @@ class LayerNormalization : public Kernel {
         scale_(context.in(1)),
         has_bias_(context.Has(2)),
         kernels_(context.kernels),
+        centres_(context.node.op == "LayerNormalization"),
         epsilon_(context.node.Float("epsilon", 1e-5f)) {
     if (has_bias_) bias_ = context.in(2);
     outputs_.resize(context.outputs.size());
@@ -60,7 +61,7 @@ class LayerNormalization : public Kernel {
     const size_t n = channels();
     const float* x = work.Pixel<float>(x_, row, col);
     const auto count = static_cast<double>(n);
-    const double mean = SumOf(x, n, [](float v) { return double{v}; }) / count;
+    const double mean = centres_ ? SumOf(x, n, [](float v) { return double{v}; }) / count : 0;
     const double variance = SumOf(x, n, [&](float v) { return (v - mean) * (v - mean); }) / count;
     const float statistics[] = {static_cast<float>(mean),
                                 static_cast<float>(1 / std::sqrt(variance + epsilon_))};
@@ -85,6 +86,7 @@ class LayerNormalization : public Kernel {
   Placement bias_;
   std::vector<std::optional<Placement>> outputs_;  // normalised, mean, 1 / standard deviation
   const kernels::Table& kernels_;
+  bool centres_;
   double epsilon_;
 };
 

@@ -273,6 +273,10 @@ inline void AddWindowCases(std::vector<NodeCase>& cases) {
   add({.op = "LayerNormalization",
        .inputs = {Image({1, 3, 4}), Image({4}), Image({4})},
        .constants = {1, 2}});
+  add({.op = "RMSNormalization",
+       .inputs = {Floats({2, 2}, {1, 3, 0, 2}), Floats({2}, {1, 10})},
+       .constants = {1}},
+      {1 / std::sqrt(5.0), 30 / std::sqrt(5.0), 0, 10 * std::sqrt(2.0)});
   add({.op = "LRN", .attributes = {{"size", int64_t{3}}}, .inputs = {Image({1, 5, 4, 4})}});
 }
 
@@ -294,6 +298,11 @@ inline void AddOtherCases(std::vector<NodeCase>& cases) {
        .inputs = {x, Floats({1, 2}, {1, 10})},
        .constants = {1}},
       {31, 20});
+  const Tensor tokens = Floats({1, 1, 2, 2}, {1, 3, 0, 2});
+  add({.op = "Attention",
+       .attributes = {{"is_causal", int64_t{1}}, {"scale", 0.5f}},
+       .inputs = {tokens, tokens, tokens}},
+      {1, 3, 1 / (1 + std::exp(-1.0)), 2 + 1 / (1 + std::exp(-1.0))});
   add({.op = "MatMul", .inputs = {x, x}}, {1, 9, 0, 4});
   add({.op = "CumSum", .inputs = {x, Ints({1})}, .constants = {1}}, {1, 4, 0, 2});
   add({.op = "ArgMax", .attributes = {{"axis", int64_t{0}}}, .inputs = {x}}, {0, 0});

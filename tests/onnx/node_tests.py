@@ -152,6 +152,9 @@ def why_not_applicable(case: Case, operators: set[str]) -> str:
         return "scales of blocks"
     if any(node.op_type == "ScatterND" for node in model.graph.node):
         return "scattered positions"
+    for node in model.graph.node:
+        if node.op_type == "Attention" and (any(node.input[4:]) or len(node.output) > 1):
+            return "attention that keeps keys or gives its scores"
     if case.name == "test_affine_grid_3d_align_corners_expanded":
         return "branches of different shapes, chosen by the data"
     if any(is_training(case, node) for node in model.graph.node):
