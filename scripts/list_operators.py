@@ -42,11 +42,12 @@ def main() -> None:
         "ONNX Runtime (domain `com.microsoft`: Add, AveragePool, Concat, GlobalAveragePool,",
         "LeakyRelu, Mul, Sigmoid, Softmax, and QGemm) are known as well. Sums of integers are",
         "exact up to 2^24.",
-        "An If whose condition follows from shapes and constants, as exporters write them, is",
-        "decided when planning; otherwise both branches run, and must give the same shape.",
-        "Functions of the model are spelled out where they are called. There are no loops.",
-        "Operators whose output size depends on the data (NonMaxSuppression, and all that follows",
-        "it) run anew every step. `deltacnn inspect MODEL` lists what cannot run, all at once.",
+        "Functions of the model are spelled out where they are called. An If whose condition follows",
+        "from shapes and constants, as exporters write them, is decided when planning; of others both",
+        "branches run if their shapes are known, else the one that the data take. There are no loops.",
+        "Operators whose output size depends on the data (NonMaxSuppression, NonZero, and all that",
+        "follows them) run as wholes, in the steps in which one of their inputs changes.",
+        "`deltacnn inspect MODEL` lists what cannot run, all at once.",
         "",
     ]
     (ROOT / "docs" / "operators.md").write_text("\n".join(lines))

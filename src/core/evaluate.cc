@@ -10,6 +10,7 @@ Result<std::vector<Tensor>> Evaluate(const Node& node, std::span<const TensorPtr
   Graph graph;
   graph.opset = opset;
   Node copy = node;
+  copy.guards.clear();  // whoever asks knows that it runs
   for (size_t i = 0; i < copy.inputs.size(); ++i) {
     if (copy.inputs[i] == kNoValue) continue;
     Value value;

@@ -46,6 +46,8 @@ std::vector<Node> SplitDynamic(Graph& graph, const std::vector<bool>& dynamic) {
     }
     for (const ValueId in : node.inputs)
       if (in != kNoValue && !produced.contains(in)) wanted.insert(in);
+    for (const Guard& guard : node.guards)
+      if (!produced.contains(guard.condition)) wanted.insert(guard.condition);
     produced.insert(node.outputs.begin(), node.outputs.end());
     late.push_back(std::move(node));
   }

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <map>
 
 #include "core/budget.h"
 #include "core/cost.h"
-#include "core/evaluate.h"
+#include "core/dynamic.h"
 #include "core/flags.h"
 #include "core/focus.h"
 #include "core/memory.h"
@@ -74,7 +73,6 @@ struct Stream::State {
                const MaskView& near = {});
   double CountInputs();
   void Begin(double input_changed);
-  Status RunDynamic();
   TensorView PortView(const Port& port) const {
     return {port.info.dtype, port.info.shape, buffers[static_cast<size_t>(port.buffer)]};
   }
@@ -105,7 +103,7 @@ struct Stream::State {
   bool dense = true;
   std::vector<LayerWork> work;
   WorkLog work_log;
-  std::map<ValueId, Tensor> dynamic;  // values of the last step
+  DynamicValues dynamic;
 };
 
 bool Stream::State::Allocate() {
@@ -342,42 +340,6 @@ void Stream::State::Begin(double input_changed) {
   reach.Begin(input);
 }
 
-Status Stream::State::RunDynamic() {
-  const PlanState& plan_state = p();
-  dynamic.clear();
-  uint64_t held = 0;
-  for (const Port& port : plan_state.outputs) {
-    const TensorView view = PortView(port);
-    Tensor& tensor = dynamic[port.value];
-    tensor = Tensor(view.dtype, port.info.shape);
-    held += tensor.bytes.size();
-    if (!tensor.bytes.empty()) std::memcpy(tensor.bytes.data(), view.data, tensor.bytes.size());
-  }
-  for (const Node& node : plan_state.dynamic) {
-    std::vector<TensorPtr> inputs;
-    for (const ValueId id : node.inputs) {
-      if (id == kNoValue) {
-        inputs.push_back(nullptr);
-      } else if (const TensorPtr& constant = plan_state.graph.Constant(id)) {
-        inputs.push_back(constant);
-      } else {
-        // Borrowed for the duration of the call: `dynamic` outlives it.
-        inputs.emplace_back(TensorPtr(), &dynamic[id]);
-      }
-    }
-    auto outputs =
-        Evaluate(node, inputs, plan_state.graph.opset,
-                 plan_state.max_state_bytes - std::min(held, plan_state.max_state_bytes));
-    if (!outputs.ok()) return outputs.error();
-    for (size_t o = 0; o < node.outputs.size(); ++o) {
-      if (node.outputs[o] == kNoValue) continue;
-      held += (*outputs)[o].bytes.size();
-      dynamic[node.outputs[o]] = std::move((*outputs)[o]);
-    }
-  }
-  return {};
-}
-
 Stream::Stream(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Stream::Stream(Stream&&) noexcept = default;
 Stream& Stream::operator=(Stream&&) noexcept = default;
@@ -501,7 +463,8 @@ Result<StepReport> Stream::Step() {
                                      : static_cast<double>(macs) / static_cast<double>(plan.macs);
   if (s.keeps) s.momentum.Record(report.input_changed, s.dense ? 1 : s.cost_model.Ratio(s.cost));
   if (!plan.dynamic.empty()) {
-    if (const Status status = s.RunDynamic(); !status.ok()) return status.error();
+    for (const Port& port : plan.outputs) s.dynamic.Set(port.value, s.PortView(port));
+    DELTACNN_RETURN_IF_ERROR(s.dynamic.Run(plan));
   }
   s.ClearInputs();
   if (s.budget.enabled()) {
@@ -521,7 +484,7 @@ TensorView Stream::Output(size_t index) const {
   if (const TensorPtr& constant = plan.graph.Constant(id)) return *constant;
   const auto port = std::ranges::find(plan.outputs, id, &Port::value);
   if (port != plan.outputs.end()) return state_->PortView(*port);
-  return state_->dynamic.at(id);
+  return state_->dynamic.At(id);
 }
 
 }  // namespace deltacnn

@@ -66,7 +66,7 @@ struct Node {
   std::vector<ValueId> inputs;   // kNoValue where an optional input is absent
   std::vector<ValueId> outputs;  // kNoValue where an optional output is absent
   std::map<std::string, Attribute> attributes;
-  std::vector<Guard> guards;  // one for each If around it; none once shapes are inferred
+  std::vector<Guard> guards;  // one for each If around it, the outermost first
   // Set by the passes: pointwise work that was fused behind this node, and its further operands.
   std::vector<ChainStep> chain;
   std::vector<ValueId> chain_inputs;

@@ -126,13 +126,14 @@ bool MayRun(const Graph& graph, const Node& node) {
   });
 }
 
-/// An If of a known condition passes on what the branch taken gives. Otherwise both branches run,
-/// which harms nobody as no node has side effects, and it chooses between their values.
-void ChooseBranch(const Graph& graph, Node& node) {
+/// An If of a known condition passes on what the branch taken gives. If the shapes are known, both
+/// branches run, which harms nobody as no node has side effects, and it chooses between their
+/// values. Otherwise it stays.
+void ChooseBranch(const Graph& graph, std::span<const Known> known, Node& node) {
   if (const auto condition = ConditionOf(graph, node.inputs[0])) {
     node.op = "Identity";
     node.inputs = {node.inputs[*condition ? 1 : 2]};
-  } else {
+  } else if (SameShapes(graph, known, node)) {
     node.op = "Where";
   }
 }
@@ -300,9 +301,10 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
       set_outputs(Known::kNothing);
       continue;
     }
-    node.guards.clear();
-    const bool chooses = node.op == "If" && node.domain.empty();
-    if (chooses) ChooseBranch(graph, node);
+    std::erase_if(node.guards, [&](const Guard& guard) {
+      return ConditionOf(graph, guard.condition).has_value();
+    });
+    if (node.op == "If" && node.domain.empty()) ChooseBranch(graph, known, node);
     Known inputs = Known::kStatic;
     bool constant = true;
     for (const ValueId in : node.inputs) {
@@ -320,7 +322,8 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
       continue;
     }
     const OpDef* op = node.domain.empty() ? FindOp(node.op) : nullptr;
-    if (op == nullptr || op->internal) {
+    const bool late_choice = node.op == "If" && node.domain.empty();
+    if (!late_choice && (op == nullptr || op->internal)) {
       const std::string domain = node.domain.empty() ? "" : " of domain '" + node.domain + "'";
       report({ErrorCode::kUnsupported,
               "operator" + domain + " is not supported" +
@@ -328,13 +331,7 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
       set_outputs(Known::kNothing);
       continue;
     }
-    if (inputs != Known::kNothing && chooses && node.op == "Where" &&
-        !SameShapes(graph, known, node)) {
-      report({ErrorCode::kUnsupported,
-              "its condition depends on the data and its branches give different shapes"});
-      set_outputs(Known::kNothing);
-      continue;
-    }
+    if (late_choice) inputs = std::max(inputs, Known::kDynamic);
     if (inputs != Known::kStatic) {
       result.dynamic[n] = inputs == Known::kDynamic;
       set_outputs(inputs);
@@ -396,8 +393,11 @@ Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
     }
   }
   size_t kept = 0;
-  for (size_t n = 0; n < skipped.size(); ++n)
-    if (!skipped[n]) result.dynamic[kept++] = result.dynamic[n];
+  for (size_t n = 0; n < skipped.size(); ++n) {
+    if (skipped[n]) continue;
+    if (!result.dynamic[n]) graph.nodes[n].guards.clear();
+    result.dynamic[kept++] = result.dynamic[n];
+  }
   result.dynamic.resize(kept);
   EraseNodes(graph, skipped);
   return result;
