@@ -106,7 +106,8 @@ class Stream {
   /// Brings all outputs up to date with the inputs. The first step computes everything.
   Result<StepReport> Step();
 
-  /// Output `index`, row-major; valid until the next Step, Reset or move.
+  /// Output `index`, row-major; valid until the next Step, Reset or move. One whose shape depends
+  /// on the data has no elements before the first step and after one that failed.
   TensorView Output(size_t index) const;
 
   /// Names the regions of the image input where objects are or seem to be, in place of those named

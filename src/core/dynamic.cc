@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "core/evaluate.h"
+#include "ops/op.h"
 
 namespace deltacnn {
 namespace {
@@ -57,25 +59,30 @@ Status DynamicValues::Run(const PlanState& plan) {
   return status;
 }
 
+TensorView DynamicValues::At(ValueId id) const {
+  static const Tensor kNothing(DType::kFloat32, {0});
+  const auto found = values_.find(id);
+  return found == values_.end() ? kNothing : found->second.tensor;
+}
+
 Status DynamicValues::RunNodes(const PlanState& plan) {
-  const auto is_true = [&](ValueId id) {
+  const auto view = [&](ValueId id) {
     const TensorPtr& constant = plan.graph.Constant(id);
-    return IsTrue(constant != nullptr ? TensorView(*constant) : At(id));
+    return constant != nullptr ? TensorView(*constant) : At(id);
   };
   for (const Node& node : plan.dynamic) {
-    const bool taken = std::ranges::all_of(
-        node.guards, [&](const Guard& guard) { return is_true(guard.condition) == guard.when; });
+    const bool taken = std::ranges::all_of(node.guards, [&](const Guard& guard) {
+      return IsTrue(view(guard.condition)) == guard.when;
+    });
     if (!taken) {  // and what changes meanwhile, it does not see
       for (const ValueId out : node.outputs) Drop(out);
-      continue;
-    }
-    if (node.op == "If") {
-      Node chosen = node;
-      chosen.op = "Identity";
-      chosen.inputs = {node.inputs[is_true(node.inputs[0]) ? 1 : 2]};
-      const auto condition = values_.find(node.inputs[0]);
-      if (condition != values_.end() && condition->second.changed) Drop(node.outputs[0]);
-      DELTACNN_RETURN_IF_ERROR(RunNode(plan, chosen));
+    } else if (node.op == "If") {
+      Set(node.outputs[0], view(node.inputs[IsTrue(view(node.inputs[0])) ? 1 : 2]));
+      if (held_ > plan.max_state_bytes) {
+        return NodeError(ErrorCode::kLimit, node,
+                         "the model needs more than " + std::to_string(plan.max_state_bytes >> 20) +
+                             " MiB a stream (a smaller input shape needs less)");
+      }
     } else {
       DELTACNN_RETURN_IF_ERROR(RunNode(plan, node));
     }
@@ -84,22 +91,23 @@ Status DynamicValues::RunNodes(const PlanState& plan) {
 }
 
 Status DynamicValues::RunNode(const PlanState& plan, const Node& node) {
-  bool changed = std::ranges::any_of(
-      node.outputs, [&](ValueId id) { return id != kNoValue && !values_.contains(id); });
+  const auto is_new = [&](ValueId in) {
+    const auto found = values_.find(in);
+    return found != values_.end() && found->second.changed;
+  };
+  const auto is_missing = [&](ValueId out) { return out != kNoValue && !values_.contains(out); };
+  if (std::ranges::none_of(node.inputs, is_new) && std::ranges::none_of(node.outputs, is_missing)) {
+    for (const ValueId out : node.outputs)
+      if (out != kNoValue) values_.at(out).changed = false;
+    return {};
+  }
   std::vector<TensorPtr> inputs;
   for (const ValueId id : node.inputs) {
     if (id == kNoValue || plan.graph.Constant(id) != nullptr) {
       inputs.push_back(id == kNoValue ? nullptr : plan.graph.Constant(id));
-      continue;
+    } else {  // borrowed for the duration of the call
+      inputs.emplace_back(TensorPtr(), &values_.at(id).tensor);
     }
-    const Kept& kept = values_.at(id);
-    changed = changed || kept.changed;
-    inputs.emplace_back(TensorPtr(), &kept.tensor);  // borrowed for the duration of the call
-  }
-  if (!changed) {
-    for (const ValueId id : node.outputs)
-      if (id != kNoValue) values_.at(id).changed = false;
-    return {};
   }
   auto outputs = Evaluate(node, inputs, plan.graph.opset,
                           plan.max_state_bytes - std::min(held_, plan.max_state_bytes));

@@ -17,7 +17,8 @@ class DynamicValues {
   /// Runs PlanState::dynamic in order, each node planned for the shapes of its inputs; those in
   /// branches that the data do not take are left out.
   Status Run(const PlanState& plan);
-  TensorView At(ValueId id) const { return values_.at(id).tensor; }
+  /// No elements if there is no such value, as before the first step or after one that failed.
+  TensorView At(ValueId id) const;
 
  private:
   struct Kept {
