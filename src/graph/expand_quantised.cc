@@ -73,13 +73,6 @@ int64_t ScaleAxis(const Node& node, size_t operand) {
   return operand == 0 ? -2 : -1;
 }
 
-/// A value of which nothing is known yet.
-ValueId AddUnknown(Graph& graph, const std::string& name) {
-  Value value;
-  value.name = name;
-  return graph.AddValue(std::move(value));
-}
-
 /// What takes the place of one node.
 class Expander {
  public:

@@ -6,6 +6,12 @@
 
 namespace deltacnn {
 
+ValueId AddUnknown(Graph& graph, const std::string& name) {
+  Value value;
+  value.name = name;
+  return graph.AddValue(std::move(value));
+}
+
 ValueId Expansion::Value(const std::string& suffix, Shape shape) {
   return AddLike(graph_, node_.outputs[0], suffix, std::move(shape));
 }
@@ -31,9 +37,7 @@ ValueId Expansion::Add(const std::string& suffix, const std::string& op,
 
 ValueId Expansion::Unknown(const std::string& suffix, const std::string& op,
                            std::vector<ValueId> inputs, Attributes attributes) {
-  deltacnn::Value value;
-  value.name = node_.name + suffix;
-  const ValueId id = graph_.AddValue(std::move(value));
+  const ValueId id = AddUnknown(graph_, node_.name + suffix);
   Append(suffix, op, std::move(inputs), {id}, std::move(attributes));
   return id;
 }

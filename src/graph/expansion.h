@@ -12,6 +12,9 @@ namespace deltacnn {
 
 using Attributes = std::map<std::string, Attribute>;
 
+/// A value of which nothing is known before the shapes are inferred.
+ValueId AddUnknown(Graph& graph, const std::string& name);
+
 /// Makes the nodes that take the place of a lowered one. Their names extend that of the old node.
 class Expansion {
  public:
@@ -27,7 +30,7 @@ class Expansion {
   /// A node that gives a new one.
   ValueId Add(const std::string& suffix, const std::string& op, std::vector<ValueId> inputs,
               Shape shape, Attributes attributes = {});
-  /// A node that gives one of which nothing is known before the shapes are inferred.
+  /// A node that gives one as AddUnknown does.
   ValueId Unknown(const std::string& suffix, const std::string& op, std::vector<ValueId> inputs,
                   Attributes attributes = {});
   /// The node that gives the old one's output.
