@@ -60,8 +60,8 @@ struct PlanOptions {
   /// height or width 320.
   std::map<std::string, Shape> input_shapes;
   /// Inputs that stay the same, by name, with all their elements in row-major order: they become
-  /// constants and are no inputs of the plan. float32, float64, int32 and int64 (whole numbers
-  /// below 2^31) are taken.
+  /// constants and are no inputs of the plan. float32, float64, bool (0 or 1), int32 and int64
+  /// (whole numbers below 2^31) are taken.
   std::map<std::string, std::vector<double>> input_values;
   /// Instruction set: "AVX3", "AVX2", "SSE4", "NEON", ...; empty: the best of this machine.
   std::string isa;
