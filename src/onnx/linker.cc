@@ -172,7 +172,6 @@ void Linker::LinkNodes(Scope* scope) {
 }
 
 void Linker::LinkNode(const ParsedNode& parsed, std::vector<ValueId> outputs, Scope* scope) {
-  Count(scope->prefix.size() + BytesOf(parsed.node));
   Node node = parsed.node;
   node.name = scope->prefix + node.name;
   node.outputs = std::move(outputs);
@@ -188,6 +187,7 @@ void Linker::LinkNode(const ParsedNode& parsed, std::vector<ValueId> outputs, Sc
       if (found != source->attributes.end()) node.attributes.emplace(here, found->second);
     }
   }
+  Count(BytesOf(node));
   if (node.op == "Constant" && node.domain.empty()) {
     if (node.outputs.size() != 1 || !parsed.inputs.empty()) {
       throw Invalid(what + " must have one output and no input");

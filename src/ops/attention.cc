@@ -68,6 +68,8 @@ Status InferAttention(InferContext& context) {
       return context.Unsupported("a mask " + ToString(mask) + " for scores " + ToString(scores));
     }
   }
+  // What positions see is written out (graph/lower_attention.cc).
+  DELTACNN_RETURN_IF_ERROR(context.CheckConstant({sizes->queries, sizes->keys}, DType::kFloat32));
   context.SetOutput(0, DType::kFloat32, sizes->Output());
   return {};
 }

@@ -31,11 +31,14 @@ Status InferNonZero(InferContext& context) {
   const Tensor* tensor = context.constant(0);
   if (tensor == nullptr)
     return context.DataDependent("how many elements are not zero is not known");
-  std::vector<int64_t> found;  // positions in the order of memory
-  for (int64_t i = 0; i < tensor->elements(); ++i)
-    if (!IsZero(*tensor, static_cast<size_t>(i))) found.push_back(i);
-  const auto count = static_cast<int64_t>(found.size());
+  const auto elements = static_cast<size_t>(tensor->elements());
   const auto rank = static_cast<int64_t>(tensor->shape.size());
+  int64_t count = 0;
+  for (size_t i = 0; i < elements; ++i) count += IsZero(*tensor, i) ? 0 : 1;
+  DELTACNN_RETURN_IF_ERROR(context.CheckConstant({rank + 1, count}, DType::kInt64));
+  std::vector<int64_t> found;  // positions in the order of memory
+  for (size_t i = 0; i < elements; ++i)
+    if (!IsZero(*tensor, i)) found.push_back(static_cast<int64_t>(i));
   Tensor positions(DType::kInt64, {rank, count});
   const auto out = positions.as<int64_t>();
   int64_t stride = 1;

@@ -55,6 +55,16 @@ Error InferContext::Invalid(const std::string& what) const {
   return NodeError(ErrorCode::kInvalidModel, node, what);
 }
 
+Status InferContext::CheckConstant(const Shape& shape, DType dtype) const {
+  const int64_t count = ElementCount(shape);
+  if (count < 0 || static_cast<uint64_t>(count) > max_constant_bytes / SizeOf(dtype)) {
+    return NodeError(ErrorCode::kLimit, node,
+                     "a constant " + ToString(shape) + " would need more than " +
+                         std::to_string(max_constant_bytes >> 20) + " MiB");
+  }
+  return {};
+}
+
 Error InferContext::Unsupported(const std::string& what) const {
   return NodeError(ErrorCode::kUnsupported, node, what);
 }

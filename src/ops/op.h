@@ -162,6 +162,8 @@ class InferContext {
   /// `axis` counted from the front; an error if it is out of range.
   Result<size_t> NormalisedAxis(int64_t axis, size_t rank) const;
 
+  /// An error if a constant that the node makes would be too large; to be asked before it is made.
+  Status CheckConstant(const Shape& shape, DType dtype) const;
   void SetOutput(size_t output, DType dtype, Shape shape);
   void SetConstant(size_t output, Tensor tensor);
   /// "node 'Conv_3' (Conv): <what>"

@@ -11,16 +11,6 @@
 namespace deltacnn {
 namespace {
 
-Status CheckSize(const InferContext& context, const Shape& shape, DType dtype) {
-  const int64_t count = ElementCount(shape);
-  if (count < 0 || static_cast<uint64_t>(count) > context.max_constant_bytes / SizeOf(dtype)) {
-    return NodeError(ErrorCode::kLimit, context.node,
-                     "its output " + ToString(shape) + " would need more than " +
-                         std::to_string(context.max_constant_bytes >> 20) + " MiB");
-  }
-  return {};
-}
-
 template <class T>
 Tensor Filled(DType dtype, const std::vector<T>& elements, Shape shape) {
   Tensor tensor(dtype, std::move(shape));
@@ -56,7 +46,7 @@ Status InferRangeOf(InferContext& context) {
                      "the range does not end within 2147483647 elements");
   }
   const Shape shape = {std::max<int64_t>(0, static_cast<int64_t>(length))};
-  DELTACNN_RETURN_IF_ERROR(CheckSize(context, shape, context.dtype(0)));
+  DELTACNN_RETURN_IF_ERROR(context.CheckConstant(shape, context.dtype(0)));
   Tensor tensor(context.dtype(0), shape);
   const auto elements = tensor.as<T>();
   for (size_t i = 0; i < elements.size(); ++i) {
@@ -104,7 +94,7 @@ Status InferConstantOfShape(InferContext& context) {
   if (value != nullptr && value->elements() != 1)
     return context.Invalid("attribute 'value' must have one element");
   const DType dtype = value != nullptr ? value->dtype : DType::kFloat32;
-  DELTACNN_RETURN_IF_ERROR(CheckSize(context, *dims, dtype));
+  DELTACNN_RETURN_IF_ERROR(context.CheckConstant(*dims, dtype));
   Tensor tensor(dtype, *dims);
   if (value != nullptr) {
     const size_t size = SizeOf(dtype);
@@ -120,7 +110,7 @@ Status InferEyeLike(InferContext& context) {
   const Shape& shape = context.shape(0);
   const int64_t diagonal = context.node.Int("k", 0);
   const auto fill = [&]<class T>(DType dtype) -> Status {
-    DELTACNN_RETURN_IF_ERROR(CheckSize(context, shape, dtype));
+    DELTACNN_RETURN_IF_ERROR(context.CheckConstant(shape, dtype));
     Tensor tensor(dtype, shape);
     const auto elements = tensor.as<T>();
     for (int64_t row = 0; row < shape[0]; ++row) {

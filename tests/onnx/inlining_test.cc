@@ -148,21 +148,27 @@ ModelBuilder Branch(const std::string& op, const std::string& input) {
 }
 
 TEST(Functions, CannotMultiplyLongNamesAndLists) {
-  for (const bool name : {true, false}) {
+  enum class Long : uint8_t { kName, kList, kListOfTheCall };
+  for (const Long what : {Long::kName, Long::kList, Long::kListOfTheCall}) {
+    SCOPED_TRACE(static_cast<int>(what));
     ModelBuilder builder = Caller();
     const std::string long_name(1 << 16, 'n');
-    const std::vector<int64_t> list(1 << 14, 1);
+    const std::string list = IntsAttribute("l", std::vector<int64_t>(1 << 14, 1));
+    const bool of_call = what == Long::kListOfTheCall;
+    std::vector<std::string> attributes;
+    if (what != Long::kName) attributes.push_back(of_call ? Reference("l", "l") : list);
     std::vector<std::string> calls;
     for (int i = 0; i < 3000; ++i)
       calls.push_back(NodeMessage("G", {i == 0 ? "a" : "v" + std::to_string(i - 1)},
-                                  {"v" + std::to_string(i)}, {}, "", "pkg"));
-    builder.Function("F", {"a"}, {"v2999"}, calls);
+                                  {"v" + std::to_string(i)}, {Reference("l", "l")}, "", "pkg"));
+    builder.Function("F", {"a"}, {"v2999"}, calls, [&](auto& function) {
+      function.add_message(FunctionField::kAttributeProto,
+                           of_call ? list : IntsAttribute("l", {1}));
+    });
     std::vector<std::string> nodes;
     for (int i = 0; i < 10; ++i)
-      nodes.push_back(NodeMessage(
-          "Neg", {"a"}, {"b" + std::to_string(i)},
-          name ? std::vector<std::string>{} : std::vector<std::string>{IntsAttribute("l", list)},
-          name ? long_name : "n"));
+      nodes.push_back(NodeMessage("Neg", {"a"}, {"b" + std::to_string(i)}, attributes,
+                                  what == Long::kName ? long_name : "n"));
     builder.Function("G", {"a"}, {"b9"}, nodes);
     ExpectError(builder, ErrorCode::kLimit, "spelled out");
   }
