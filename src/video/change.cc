@@ -10,6 +10,7 @@
 #include "deltacnn/video.h"
 #include "video/noise.h"
 #include "video/pixel_format.h"
+#include "video/rows.h"
 
 namespace deltacnn {
 namespace {
@@ -37,37 +38,6 @@ struct PlaneBlock {
   int rows = 0;
   int bytes = 0;  // of each row
 };
-
-// By value: from std::max, which takes references, GCC makes many instructions where one will do.
-uint8_t Larger(uint8_t a, uint8_t b) { return a > b ? a : b; }
-uint8_t Smaller(uint8_t a, uint8_t b) { return a < b ? a : b; }
-
-uint8_t Peak(uint8_t peak, uint8_t a, uint8_t b) {
-  const uint8_t difference = Larger(a, b) - Smaller(a, b);
-  return Larger(peak, difference);
-}
-
-// peaks = max(peaks, |a - b|). Inner loops of a fixed length, here and below, so that compilers
-// vectorise them at -O2.
-void RaisePeaks(const uint8_t* __restrict a, const uint8_t* __restrict b, int bytes,
-                uint8_t* __restrict peaks) {
-  constexpr int kChunk = 32;
-  int i = 0;
-  for (; i + kChunk <= bytes; i += kChunk) {
-    for (int j = 0; j < kChunk; ++j) peaks[i + j] = Peak(peaks[i + j], a[i + j], b[i + j]);
-  }
-  for (; i < bytes; ++i) peaks[i] = Peak(peaks[i], a[i], b[i]);
-}
-
-// levels = max(levels - subtrahend, 0); whether any is left.
-bool Lower(uint8_t* levels, int bytes, uint8_t subtrahend) {
-  uint8_t any = 0;
-  for (int i = 0; i < bytes; ++i) {
-    levels[i] = Larger(levels[i], subtrahend) - subtrahend;
-    any |= levels[i];
-  }
-  return any != 0;
-}
 
 // For each interleaved component of a plane, in levels.
 using Limits = std::array<float, 4>;
@@ -165,17 +135,6 @@ void SumColumns(const uint8_t* a, ptrdiff_t a_stride, const uint8_t* b, ptrdiff_
   }
 }
 
-// Adds `bit` to the flags of each group of sizeof(Word) bytes that are not all zero.
-template <class Word>
-void FlagGroups(const uint8_t* data, std::span<uint8_t> flags, uint8_t bit) {
-  for (uint8_t& flag : flags) {
-    Word word = 0;
-    std::memcpy(&word, data, sizeof(word));
-    data += sizeof(word);
-    if (word != 0) flag |= bit;
-  }
-}
-
 bool SameLayout(const FrameView& a, const FrameView& b) {
   return a.width == b.width && a.height == b.height && a.format == b.format &&
          a.matrix == b.matrix && a.range == b.range;
@@ -204,9 +163,7 @@ class ChangeDetector::Impl {
     int height = 0;
     int block_bytes = 0;  // of a row of a whole block
     int block_height = 0;
-    // For each byte of a row of blocks: by how much the largest difference of any row exceeds what
-    // no limit heeds. Zeros behind the last ones complete a block.
-    uint8_t* peaks = nullptr;
+    int sub_blocks = 0;  // side by side in a whole block: 1 or 2
     // Of each interleaved component:
     std::array<NoiseMeter, 4> noise;
     std::array<NoiseMeter, 4> pops;  // of I-frames
@@ -216,8 +173,7 @@ class ChangeDetector::Impl {
   void HoldAll(const FrameView& frame);
   void SetLimits(const FrameView& frame);
   void MeasureNoise(const FrameView& frame, int plane, std::array<NoiseMeter, 4>& meters);
-  bool FindPeaks(const FrameView& frame, int row);
-  void FlagPeaks(const Plane& plane, uint8_t bit);
+  bool FindCandidates(const FrameView& frame, int row);
   bool BlockChanged(const FrameView& frame, int row, int column) const;
   void CopyBlock(const FrameView& frame, int row, int column);
   PlaneBlock BlockOf(const FrameView& frame, int plane, int row, int column) const;
@@ -225,11 +181,12 @@ class ChangeDetector::Impl {
   ChangeOptions options_;
   std::vector<Plane> planes_;
   std::vector<uint8_t> pixels_;
-  std::vector<uint8_t> peaks_;
-  std::vector<uint8_t> peaked_;  // for each block of a row: a bit for every plane with peaks there
+  // For each block of a row: a bit for every plane that may have changed there.
+  std::vector<uint8_t> candidates_;
   std::vector<int16_t> column_sums_;
-  BlockMap focus_;          // blocks that SetFocus named; without bits: all
-  float noise_factor_ = 0;  // how many deviations of a sub-block's mean are no change yet
+  std::vector<uint8_t> large_;  // differences in a row of sub-blocks
+  BlockMap focus_;              // blocks that SetFocus named; without bits: all
+  float noise_factor_ = 0;      // how many deviations of a sub-block's mean are no change yet
   int since_intra_ = kPopFrames;
 };
 
@@ -243,9 +200,9 @@ Status ChangeDetector::Impl::Update(const FrameView& frame) {
     std::ranges::fill(changed.bits, 0);
     SetLimits(frame);
     for (int row = 0; row < changed.rows; ++row) {
-      if (!FindPeaks(frame, row)) continue;
+      if (!FindCandidates(frame, row)) continue;
       for (int column = 0; column < changed.columns; ++column) {
-        if (peaked_[column] == 0 || !BlockChanged(frame, row, column)) continue;
+        if (candidates_[column] == 0 || !BlockChanged(frame, row, column)) continue;
         CopyBlock(frame, row, column);
         changed.Set(row, column);
         ++changed.count;
@@ -276,7 +233,6 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
 
   planes_.assign(layout.planes, {});
   size_t pixel_bytes = 0;
-  size_t peak_bytes = 0;
   size_t samples = 0;
   for (int p = 0; p < layout.planes; ++p) {
     Plane& plane = planes_[p];
@@ -285,28 +241,26 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
     plane.height = PlaneHeight(plane.layout, frame.height);
     plane.block_bytes = (kBlock >> plane.layout.shift_x) * plane.layout.step;
     plane.block_height = kBlock >> plane.layout.shift_y;
+    plane.sub_blocks = (kBlock >> plane.layout.shift_x) / kSubBlock;
     plane.stride = RoundUp(plane.row_bytes, kRowAlignment);
     pixel_bytes += static_cast<size_t>(plane.stride) * plane.height;
-    peak_bytes += static_cast<size_t>(plane.block_bytes) * changed.columns;
     samples += static_cast<size_t>(plane.row_bytes) * plane.height;
   }
   // The largest of N normal deviations is about sqrt(2 ln N): noise alone changes a block in one
   // frame of several, however many blocks a frame has.
   noise_factor_ = std::sqrt(2 * std::log(static_cast<float>(samples) / (kSubBlock * kSubBlock)));
   pixels_.resize(pixel_bytes);
-  peaks_.resize(peak_bytes);
-  peaked_.resize(changed.columns);
+  candidates_.resize(changed.columns);
   focus_ = {};
-  column_sums_.resize(std::ranges::max(planes_, {}, &Plane::row_bytes).row_bytes);
+  const size_t longest_row = std::ranges::max(planes_, {}, &Plane::row_bytes).row_bytes;
+  column_sums_.resize(longest_row + 4 * rows::kPadding);
+  large_.resize(longest_row / (8 * kSubBlock) + 1);
   since_intra_ = kPopFrames;
   uint8_t* pixels = pixels_.data();
-  uint8_t* peaks = peaks_.data();
   for (size_t p = 0; p < planes_.size(); ++p) {
     Plane& plane = planes_[p];
     plane.data = pixels;
-    plane.peaks = peaks;
     pixels += plane.stride * plane.height;
-    peaks += static_cast<size_t>(plane.block_bytes) * changed.columns;
     for (int y = 0; y < plane.height; ++y) {
       std::memcpy(plane.data + y * plane.stride, frame.planes[p] + y * frame.strides[p],
                   plane.row_bytes);
@@ -384,43 +338,35 @@ float ChangeDetector::Impl::noise() const {
   return std::ranges::max(meters, {}, &NoiseMeter::sigma).sigma();
 }
 
-// The cheap question, for a whole row of blocks: which bytes differ by more than a limit? Where
-// none does, no mean does.
-bool ChangeDetector::Impl::FindPeaks(const FrameView& frame, int row) {
-  std::ranges::fill(peaks_, uint8_t{0});
-  std::ranges::fill(peaked_, uint8_t{0});
+// The cheap question, for a whole row of blocks: where does the mean absolute difference exceed the
+// smallest limit? Nowhere else does one of the means that are compared.
+bool ChangeDetector::Impl::FindCandidates(const FrameView& frame, int row) {
   bool any = false;
   for (size_t p = 0; p < planes_.size(); ++p) {
     const Plane& plane = planes_[p];
-    const int top = row * plane.block_height;
-    const int bottom = std::min(top + plane.block_height, plane.height);
-    for (int y = top; y < bottom; ++y) {
-      RaisePeaks(frame.planes[p] + y * frame.strides[p], plane.data + y * plane.stride,
-                 plane.row_bytes, plane.peaks);
-    }
+    const int bottom = std::min((row + 1) * plane.block_height, plane.height);
     const float limit =
         *std::min_element(plane.limits.begin(), plane.limits.begin() + plane.layout.step);
-    if (!Lower(plane.peaks, plane.row_bytes, static_cast<uint8_t>(std::min(limit, 255.0F))))
-      continue;
-    any = true;
-    FlagPeaks(plane, static_cast<uint8_t>(1 << p));
+    for (int top = row * plane.block_height; top < bottom; top += kSubBlock) {
+      const rows::PlanePair pair = {.a = frame.planes[p] + top * frame.strides[p],
+                                    .b = plane.data + top * plane.stride,
+                                    .a_stride = frame.strides[p],
+                                    .b_stride = plane.stride};
+      if (!rows::FindLargeDifferences(pair, std::min(kSubBlock, bottom - top), plane.row_bytes,
+                                      plane.layout.step, limit, column_sums_.data(),
+                                      large_.data())) {
+        continue;
+      }
+      if (!any) std::ranges::fill(candidates_, uint8_t{0});
+      any = true;
+      const int mask = plane.sub_blocks == 2 ? 3 : 1;
+      for (int column = 0; column < changed.columns; ++column) {
+        const int first = column * plane.sub_blocks;
+        if ((large_[first / 8] >> first % 8 & mask) != 0) candidates_[column] |= 1 << p;
+      }
+    }
   }
   return any;
-}
-
-void ChangeDetector::Impl::FlagPeaks(const Plane& plane, uint8_t bit) {
-  switch (plane.block_bytes) {
-    case sizeof(uint32_t):
-      return FlagGroups<uint32_t>(plane.peaks, peaked_, bit);
-    case sizeof(uint64_t):
-      return FlagGroups<uint64_t>(plane.peaks, peaked_, bit);
-    default:
-      for (size_t column = 0; column < peaked_.size(); ++column) {
-        const uint8_t* peaks = plane.peaks + column * plane.block_bytes;
-        if (std::any_of(peaks, peaks + plane.block_bytes, [](uint8_t peak) { return peak != 0; }))
-          peaked_[column] |= bit;
-      }
-  }
 }
 
 PlaneBlock ChangeDetector::Impl::BlockOf(const FrameView& frame, int plane_index, int row,
@@ -443,7 +389,7 @@ bool ChangeDetector::Impl::BlockChanged(const FrameView& frame, int row, int col
       background ? options_.tolerance * (std::max(1.0F, options_.background) - 1) : 0;
   for (size_t p = 0; p < planes_.size(); ++p) {
     const Plane& plane = planes_[p];
-    if ((peaked_[column] >> p & 1) == 0) continue;
+    if ((candidates_[column] >> p & 1) == 0) continue;
     if (!(options_.tolerance > 0)) return true;
     const PlaneBlock block = BlockOf(frame, static_cast<int>(p), row, column);
     Limits limits = plane.limits;

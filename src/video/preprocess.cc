@@ -9,6 +9,7 @@
 #include "video/color.h"
 #include "video/pixel_format.h"
 #include "video/resize.h"
+#include "video/rows.h"
 
 namespace deltacnn {
 namespace {
@@ -20,6 +21,9 @@ struct Span {
   int begin = 0;
   int end = 0;
 };
+
+// The channels of a row, padded.
+using LevelRow = std::array<std::vector<float>, 3>;
 
 bool SameTarget(const ImageTarget& a, const ImageTarget& b) {
   return a.data == b.data && a.height == b.height && a.width == b.width &&
@@ -36,22 +40,6 @@ Error Misuse(const std::string& cause_and_remedy) {
   return {ErrorCode::kUsage, "preprocessing: " + cause_and_remedy};
 }
 
-// As in color.cc, __restrict and the fixed length are what makes compilers vectorise these at -O2.
-
-void Interpolate(const float* __restrict first, const float* __restrict second,
-                 const float* __restrict weight, float* __restrict result) {
-  for (int i = 0; i < kColorChunk; ++i) {
-    result[i] = first[i] + (second[i] - first[i]) * weight[i];
-  }
-}
-
-void Normalize(const float* __restrict top, const float* __restrict bottom, float weight,
-               float mean, float deviation, float* __restrict result) {
-  for (int i = 0; i < kColorChunk; ++i) {
-    result[i] = (top[i] + (bottom[i] - top[i]) * weight - mean) / deviation;
-  }
-}
-
 }  // namespace
 
 class Preprocessor::Impl {
@@ -64,27 +52,22 @@ class Preprocessor::Impl {
   PixelTransform transform;
 
  private:
-  // Where the two samples of each input column lie in a row of a component's plane; padded to whole
-  // chunks.
-  struct ColumnOffsets {
-    std::vector<int> first;
-    std::vector<int> second;
-  };
-  // A row of the source, converted and resampled to the input's columns; holds only the spans of
-  // its version.
-  struct ResampledRow {
+  // A row of the source, converted; holds only what the spans of its version need.
+  struct ConvertedRow {
     int source_y = -1;
     int64_t spans_version = -1;
-    std::array<std::vector<float>, 3> channels;
+    LevelRow levels;
   };
 
   Status Check(const FrameView& frame, const BlockMap& changed, const ImageTarget& target) const;
   void Configure(const FrameView& frame, const ImageTarget& target);
   void FillTarget(const ImageTarget& target) const;
   void FindSpans(const BlockMap& changed, int first_block_row, int second_block_row);
-  const ResampledRow& Resample(const FrameView& frame, int source_y, const ResampledRow* keep);
-  int64_t WriteRow(const ResampledRow& top, const ResampledRow& bottom, int row,
-                   const ImageTarget& target) const;
+  Span SourceColumns(const Span& span) const;
+  const LevelRow& Convert(const FrameView& frame, int source_y, const LevelRow* keep);
+  const LevelRow& BlendRows(const FrameView& frame, const Tap& tap);
+  template <int kChannels>
+  int64_t WriteRow(const LevelRow& levels, int row, const ImageTarget& target);
 
   PreprocessOptions options_;
   bool valid_ = false;  // the target holds what the last frame gave
@@ -93,13 +76,15 @@ class Preprocessor::Impl {
   ImageTarget target_;
   ColorConverter color_;
   Geometry geometry_;
-  std::array<ColumnOffsets, 3> offsets_;
-  std::vector<float> weights_;     // of the second sample of each column; padded
-  bool between_ = false;           // any of them is not 0
+  // Of each input column, padded: the first of two source columns, and the weight of the second.
+  std::vector<int32_t> first_columns_;
+  std::vector<float> weights_;
   std::vector<Span> block_reach_;  // columns that touch each column of blocks
   std::vector<Span> spans_;        // columns to recompute in the current row
   int64_t spans_version_ = 0;
-  std::array<ResampledRow, 2> rows_;
+  std::array<ConvertedRow, 2> rows_;
+  LevelRow blended_;
+  LevelRow input_;  // at the columns of the input
 };
 
 Status Preprocessor::Impl::Check(const FrameView& frame, const BlockMap& changed,
@@ -137,29 +122,26 @@ void Preprocessor::Impl::Configure(const FrameView& frame, const ImageTarget& ta
   target_ = target;
   geometry_ = ComputeGeometry(options_, frame.width, frame.height, target.width, target.height);
   transform = geometry_.transform();
-  color_ = ColorConverter(frame.format, frame.matrix, frame.range, options_.order);
+  color_ = ColorConverter(frame, options_.order);
 
   const std::vector<Tap>& taps = geometry_.x.taps;
   const auto used = static_cast<int>(taps.size());
-  const size_t padded = taps.size() + kColorChunk;
+  const size_t padded = taps.size() + rows::kPadding;
+  first_columns_.assign(padded, 0);
   weights_.assign(padded, 0);
-  for (int i = 0; i < used; ++i) weights_[i] = taps[i].weight;
-  between_ = std::ranges::any_of(weights_, [](float weight) { return weight > 0; });
-  for (int c = 0; c < color_.components(); ++c) {
-    const ComponentLayout& component = LayoutOf(frame.format).component[c];
-    const auto offset = [&](int x) {
-      return (x >> component.shift_x) * component.step + component.offset;
-    };
-    offsets_[c].first.assign(padded, component.offset);
-    offsets_[c].second.assign(padded, component.offset);
-    for (int i = 0; i < used; ++i) {
-      offsets_[c].first[i] = offset(taps[i].first);
-      offsets_[c].second[i] = offset(taps[i].second);
-    }
+  for (int i = 0; i < used; ++i) {
+    first_columns_[i] = taps[i].first;
+    weights_[i] = taps[i].weight;
   }
-  for (ResampledRow& row : rows_) {
-    for (int c = 0; c < target.channels; ++c) row.channels[c].assign(padded, 0);
+  const auto allocate = [&](LevelRow& row, size_t width) {
+    for (int c = 0; c < target.channels; ++c) row[c].assign(width + rows::kPadding, 0);
+  };
+  for (ConvertedRow& row : rows_) {
+    row.source_y = -1;
+    allocate(row.levels, frame.width);
   }
+  allocate(blended_, frame.width);
+  allocate(input_, taps.size());
 
   block_reach_.assign((frame.width + kBlock - 1) / kBlock, {used, 0});
   for (int i = 0; i < used; ++i) {
@@ -192,97 +174,94 @@ void Preprocessor::Impl::FindSpans(const BlockMap& changed, int first_block_row,
                                    int second_block_row) {
   spans_.clear();
   ++spans_version_;
-  for (int column = 0; column < changed.columns; ++column) {
-    if (!changed.Test(first_block_row, column) && !changed.Test(second_block_row, column)) continue;
-    const Span& reach = block_reach_[column];
-    if (reach.begin >= reach.end) continue;
-    if (!spans_.empty() && reach.begin <= spans_.back().end) {
-      spans_.back().end = reach.end;
-    } else {
-      spans_.push_back(reach);
+  const uint64_t* first =
+      &changed.bits[static_cast<size_t>(first_block_row) * changed.words_per_row];
+  const uint64_t* second =
+      &changed.bits[static_cast<size_t>(second_block_row) * changed.words_per_row];
+  for (int word = 0; word < changed.words_per_row; ++word) {
+    for (uint64_t bits = first[word] | second[word]; bits != 0; bits &= bits - 1) {
+      const int column = word * 64 + std::countr_zero(bits);
+      if (column >= changed.columns) break;
+      const Span& reach = block_reach_[column];
+      if (reach.begin >= reach.end) continue;
+      if (!spans_.empty() && reach.begin <= spans_.back().end) {
+        spans_.back().end = reach.end;
+      } else {
+        spans_.push_back(reach);
+      }
     }
   }
+}
+
+Span Preprocessor::Impl::SourceColumns(const Span& span) const {
+  return {geometry_.x.taps[span.begin].first, geometry_.x.taps[span.end - 1].second + 1};
 }
 
 // Overwrites the row that is not `keep`, unless one of the two is what is asked for.
-const Preprocessor::Impl::ResampledRow& Preprocessor::Impl::Resample(const FrameView& frame,
-                                                                     int source_y,
-                                                                     const ResampledRow* keep) {
-  for (const ResampledRow& row : rows_) {
-    if (row.source_y == source_y && row.spans_version == spans_version_) return row;
+const LevelRow& Preprocessor::Impl::Convert(const FrameView& frame, int source_y,
+                                            const LevelRow* keep) {
+  for (const ConvertedRow& row : rows_) {
+    if (row.source_y == source_y && row.spans_version == spans_version_) return row.levels;
   }
-  ResampledRow& row = keep == &rows_[0] ? rows_[1] : rows_[0];
+  ConvertedRow& row = keep == &rows_[0].levels ? rows_[1] : rows_[0];
   row.source_y = source_y;
   row.spans_version = spans_version_;
-
-  const PixelLayout& layout = LayoutOf(frame.format);
-  std::array<const uint8_t*, 3> sources{};
-  for (int c = 0; c < color_.components(); ++c) {
-    const ComponentLayout& component = layout.component[c];
-    sources[c] = frame.planes[component.plane] +
-                 (source_y >> component.shift_y) * frame.strides[component.plane];
-  }
-  std::array<LevelChunk, 3> samples;
-  std::array<LevelChunk, 3> first;
-  std::array<LevelChunk, 3> second;
+  std::array<float*, 3> levels{};
+  for (size_t c = 0; c < levels.size(); ++c) levels[c] = row.levels[c].data();
   for (const Span& span : spans_) {
-    // The last chunk may run over the span's end; what it writes there is either rewritten or not
-    // read.
-    for (int x = span.begin; x < span.end; x += kColorChunk) {
-      for (int c = 0; c < color_.components(); ++c) {
-        const int* offset = &offsets_[c].first[x];
-        for (int i = 0; i < kColorChunk; ++i) samples[c][i] = sources[c][offset[i]];
-      }
-      color_.Convert(samples, first);
-      if (!between_) {
-        for (int c = 0; c < color_.channels(); ++c)
-          std::ranges::copy(first[c], &row.channels[c][x]);
-        continue;
-      }
-      for (int c = 0; c < color_.components(); ++c) {
-        const int* offset = &offsets_[c].second[x];
-        for (int i = 0; i < kColorChunk; ++i) samples[c][i] = sources[c][offset[i]];
-      }
-      color_.Convert(samples, second);
-      for (int c = 0; c < color_.channels(); ++c) {
-        Interpolate(first[c].data(), second[c].data(), &weights_[x], &row.channels[c][x]);
-      }
+    const Span columns = SourceColumns(span);
+    color_.Convert(frame, source_y, columns.begin, columns.end, levels);
+  }
+  return row.levels;
+}
+
+// Between rows first: that runs along the columns, and leaves half of the samples to gather.
+const LevelRow& Preprocessor::Impl::BlendRows(const FrameView& frame, const Tap& tap) {
+  const LevelRow& top = Convert(frame, tap.first, nullptr);
+  if (!(tap.weight > 0)) return top;
+  const LevelRow& bottom = Convert(frame, tap.second, &top);
+  for (const Span& span : spans_) {
+    const Span columns = SourceColumns(span);
+    const auto count = static_cast<size_t>(columns.end - columns.begin);
+    for (int c = 0; c < color_.channels(); ++c) {
+      rows::Blend(&top[c][columns.begin], &bottom[c][columns.begin], tap.weight, count,
+                  &blended_[c][columns.begin]);
     }
   }
-  return row;
+  return blended_;
 }
 
 // Returns how many pixels it changed.
-int64_t Preprocessor::Impl::WriteRow(const ResampledRow& top, const ResampledRow& bottom, int row,
-                                     const ImageTarget& target) const {
-  const float weight = geometry_.y.taps[row].weight;
+template <int kChannels>
+int64_t Preprocessor::Impl::WriteRow(const LevelRow& levels, int row, const ImageTarget& target) {
   const int y = geometry_.y.begin + row;
+  const ptrdiff_t channel_stride = target.channel_stride;
+  uint64_t* marks = target.changed + static_cast<ptrdiff_t>(y) * target.words_per_row;
   int64_t changed = 0;
-  std::array<LevelChunk, 3> values;
   for (const Span& span : spans_) {
-    for (int x = span.begin; x < span.end; x += kColorChunk) {
-      for (int c = 0; c < target.channels; ++c) {
-        Normalize(&top.channels[c][x], &bottom.channels[c][x], weight, options_.mean[c],
-                  options_.deviation[c], values[c].data());
-      }
-      const int count = std::min(kColorChunk, span.end - x);
+    for (int c = 0; c < kChannels; ++c) {
+      rows::Interpolate(levels[c].data(), &first_columns_[span.begin], &weights_[span.begin],
+                        options_.mean[c], options_.deviation[c],
+                        static_cast<size_t>(span.end - span.begin), &input_[c][span.begin]);
+    }
+    for (int x = span.begin; x < span.end;) {
       const int input_x = geometry_.x.begin + x;
+      const int end = std::min(span.end, x + 64 - input_x % 64);  // of a word of marks
       float* pixel = target.Pixel(y, input_x);
       uint64_t bits = 0;  // of pixels that differ
-      for (int i = 0; i < count; ++i, pixel += target.pixel_stride) {
+      for (uint64_t bit = uint64_t{1} << (input_x % 64); x < end; ++x, bit <<= 1) {
         uint32_t differ = 0;
-        for (int c = 0; c < target.channels; ++c) {
-          float& stored = pixel[c * target.channel_stride];
-          differ |= std::bit_cast<uint32_t>(stored) ^ std::bit_cast<uint32_t>(values[c][i]);
-          stored = values[c][i];
+        for (int c = 0; c < kChannels; ++c) {
+          float& stored = pixel[c * channel_stride];
+          const float value = input_[c][x];
+          differ |= std::bit_cast<uint32_t>(stored) ^ std::bit_cast<uint32_t>(value);
+          stored = value;
         }
-        bits |= uint64_t{differ != 0} << i;
+        if (differ != 0) bits |= bit;
+        pixel += target.pixel_stride;
       }
       changed += std::popcount(bits);
-      uint64_t* marks = target.changed + static_cast<ptrdiff_t>(y) * target.words_per_row;
-      const int shift = input_x % 64;
-      marks[input_x / 64] |= bits << shift;
-      if (shift + count > 64) marks[input_x / 64 + 1] |= bits >> (64 - shift);
+      marks[input_x / 64] |= bits;
     }
   }
   return changed;
@@ -316,9 +295,9 @@ Result<int64_t> Preprocessor::Impl::Apply(const FrameView& frame, const BlockMap
       last_second = second;
     }
     if (spans_.empty()) continue;
-    const ResampledRow& top = Resample(frame, tap.first, nullptr);
-    const ResampledRow& bottom = Resample(frame, tap.second, &top);
-    count += WriteRow(top, bottom, row, target);
+    const LevelRow& levels = BlendRows(frame, tap);
+    count +=
+        target.channels == 1 ? WriteRow<1>(levels, row, target) : WriteRow<3>(levels, row, target);
   }
   ++spans_version_;  // the next frame's samples are others
   sequence_ = changed.sequence;
