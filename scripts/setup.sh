@@ -19,7 +19,7 @@ test_packages=(
 )
 long_packages=(
   g++-aarch64-linux-gnu qemu-user googletest  # the tests for Arm
-  libbenchmark-dev                            # bench/layers.cc
+  libbenchmark-dev                            # bench/*.cc
 )
 
 install_packages() {
