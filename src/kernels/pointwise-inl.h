@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 #include "kernels/kernels.h"
 #include "kernels/math-inl.h"
@@ -355,30 +356,67 @@ void StorePixels(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t sr
   }
 }
 
-#if DELTACNN_MASKED_MEMORY
-/// Whether a pixel changes enough is anyone's guess: of a few whole vectors, stores of no lanes
-/// cost less than branches taken wrongly.
-HWY_INLINE void StoreStrongerNarrow(float* dst, ptrdiff_t dst_pitch, const float* src,
-                                    ptrdiff_t src_pitch, size_t count, size_t n,
-                                    const StrengthLimits& limits, uint8_t* flags) {
+#if HWY_TARGET == HWY_AVX3
+/// Pixels of kVectors vectors and, with kHalf, half of one. Whether a pixel changes enough is
+/// anyone's guess: of a few vectors, stores of no lanes cost less than branches taken wrongly. Not
+/// so with AVX2, whose masked stores take 12 cycles on a Zen 4.
+template <size_t kVectors, bool kHalf>
+void StoreStrongerNarrow(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
+                         size_t count, const StrengthLimits& limits, uint8_t* flags) {
+  using Half = hn::Half<F32>;
+  constexpr size_t kWhole = kVectors * kLanes;
   const WholeVector whole;
+  const WholeLanes<Half> half;
+  V weights[kVectors + 1];
+  for (size_t v = 0; v < kVectors; ++v) weights[v] = whole.Load(limits.weights + v * kLanes);
+  const auto half_weights = half.Load(limits.weights + (kHalf ? kWhole : 0));
   for (size_t i = 0; i < count; ++i, dst += dst_pitch, src += src_pitch) {
-    const float strength = SquaredDistance(dst, src, limits.weights, n);
+    V value[kVectors + 1];
+    V sum = hn::Zero(kF32);
+    for (size_t v = 0; v < kVectors; ++v) {
+      value[v] = whole.Load(src + v * kLanes);
+      const V d = hn::Sub(whole.Load(dst + v * kLanes), value[v]);
+      sum = hn::MulAdd(hn::Mul(d, d), weights[v], sum);
+    }
+    auto half_value = hn::Zero(Half());
+    auto half_sum = hn::Add(hn::LowerHalf(sum), hn::UpperHalf(Half(), sum));
+    if constexpr (kHalf) {
+      half_value = half.Load(src + kWhole);
+      const auto d = hn::Sub(half.Load(dst + kWhole), half_value);
+      half_sum = hn::MulAdd(hn::Mul(d, d), half_weights, half_sum);
+    }
+    const float strength = hn::GetLane(hn::SumOfLanes(Half(), half_sum));
     const bool changed = !(strength <= limits.cutoff);
     const bool strong = !(strength <= limits.strong);
     flags[i] |= static_cast<uint8_t>(changed | (changed & strong) << 1);
     const auto lanes = hn::FirstN(kF32, changed ? kLanes : 0);
-    for (size_t c = 0; c < n; c += kLanes)
-      hn::BlendedStore(whole.Load(src + c), lanes, kF32, dst + c);
+    for (size_t v = 0; v < kVectors; ++v) hn::BlendedStore(value[v], lanes, kF32, dst + v * kLanes);
+    if constexpr (kHalf) {
+      const auto half_lanes = hn::FirstN(Half(), changed ? kLanes / 2 : 0);
+      hn::BlendedStore(half_value, half_lanes, Half(), dst + kWhole);
+    }
   }
 }
 #endif
 
 void StoreStronger(float* dst, ptrdiff_t dst_pitch, const float* src, ptrdiff_t src_pitch,
                    size_t count, size_t n, const StrengthLimits& limits, uint8_t* flags) {
-#if DELTACNN_MASKED_MEMORY
-  if (n % kLanes == 0 && n <= 4 * kLanes)
-    return StoreStrongerNarrow(dst, dst_pitch, src, src_pitch, count, n, limits, flags);
+#if HWY_TARGET == HWY_AVX3
+  constexpr decltype(&StoreStrongerNarrow<1, false>) kNarrow[] = {
+      nullptr,  // by half vectors
+      StoreStrongerNarrow<0, true>,
+      StoreStrongerNarrow<1, false>,
+      StoreStrongerNarrow<1, true>,
+      StoreStrongerNarrow<2, false>,
+      StoreStrongerNarrow<2, true>,
+      StoreStrongerNarrow<3, false>,
+      StoreStrongerNarrow<3, true>,
+      StoreStrongerNarrow<4, false>,
+  };
+  constexpr size_t kHalfLanes = kLanes / 2;
+  if (n % kHalfLanes == 0 && n / kHalfLanes < std::size(kNarrow)) {
+    return kNarrow[n / kHalfLanes](dst, dst_pitch, src, src_pitch, count, limits, flags);
+  }
 #endif
   // All strengths of a group first: a branch taken wrongly then waits for none of them.
   constexpr size_t kGroup = 16;
