@@ -112,7 +112,8 @@ bool MeanExceeds(const ComponentLayout& plane, const PlaneBlock& block, const Li
   }
 }
 
-// Sums of the differences in each column of four rows.
+// Sums of the differences in each column of four rows; the inner loop has a fixed length so that
+// compilers vectorise it.
 void SumColumns(const uint8_t* a, ptrdiff_t a_stride, const uint8_t* b, ptrdiff_t b_stride,
                 std::span<int16_t> sums) {
   constexpr int kChunk = 16;
@@ -163,7 +164,6 @@ class ChangeDetector::Impl {
     int height = 0;
     int block_bytes = 0;  // of a row of a whole block
     int block_height = 0;
-    int sub_blocks = 0;  // side by side in a whole block: 1 or 2
     // Of each interleaved component:
     std::array<NoiseMeter, 4> noise;
     std::array<NoiseMeter, 4> pops;  // of I-frames
@@ -241,7 +241,6 @@ void ChangeDetector::Impl::HoldAll(const FrameView& frame) {
     plane.height = PlaneHeight(plane.layout, frame.height);
     plane.block_bytes = (kBlock >> plane.layout.shift_x) * plane.layout.step;
     plane.block_height = kBlock >> plane.layout.shift_y;
-    plane.sub_blocks = (kBlock >> plane.layout.shift_x) / kSubBlock;
     plane.stride = RoundUp(plane.row_bytes, kRowAlignment);
     pixel_bytes += static_cast<size_t>(plane.stride) * plane.height;
     samples += static_cast<size_t>(plane.row_bytes) * plane.height;
@@ -359,9 +358,10 @@ bool ChangeDetector::Impl::FindCandidates(const FrameView& frame, int row) {
       }
       if (!any) std::ranges::fill(candidates_, uint8_t{0});
       any = true;
-      const int mask = plane.sub_blocks == 2 ? 3 : 1;
+      const int sub_blocks = (kBlock >> plane.layout.shift_x) / kSubBlock;  // of a block: 1 or 2
+      const int mask = (1 << sub_blocks) - 1;
       for (int column = 0; column < changed.columns; ++column) {
-        const int first = column * plane.sub_blocks;
+        const int first = column * sub_blocks;
         if ((large_[first / 8] >> first % 8 & mask) != 0) candidates_[column] |= 1 << p;
       }
     }
