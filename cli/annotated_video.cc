@@ -14,7 +14,10 @@ constexpr int kBgraBytes = 4;
 
 }  // namespace
 
-Canvas::Canvas() : convert_({.fit = Fit::kStretch, .order = ChannelOrder::kBgr}) {}
+Canvas::Canvas()
+    : convert_({.color = InputSpec::Color::kBgr,
+                .std = {1, 1, 1},
+                .resize = InputSpec::Resize::kStretch}) {}
 
 void Canvas::Resize(int width, int height) {
   const size_t pixels = static_cast<size_t>(width) * static_cast<size_t>(height);

@@ -15,7 +15,7 @@ namespace {
 /// Runs densely now and then.
 class Sparing : public Contender {
  public:
-  explicit Sparing(Pipeline dense) : dense_(std::move(dense)) {}
+  explicit Sparing(TimedPipeline dense) : dense_(std::move(dense)) {}
 
   Result<StepReport> Step() override {
     if (!runs_) return StepReport{.input_changed = changed_};
@@ -33,14 +33,14 @@ class Sparing : public Contender {
     return dense_.Feed(picture);
   }
 
-  Pipeline dense_;
+  TimedPipeline dense_;
   bool runs_ = false;  // on the last frame
   double changed_ = 0;
 };
 
 class Skip final : public Sparing {
  public:
-  Skip(Pipeline dense, int every) : Sparing(std::move(dense)), every_(every) {}
+  Skip(TimedPipeline dense, int every) : Sparing(std::move(dense)), every_(every) {}
 
   Status Feed(const FrameView& frame) override {
     if (frame.discontinuity) frames_ = 0;
@@ -141,7 +141,7 @@ void Move(Detection& box, int x, int y) {
 
 class MotionRegion final : public Sparing {
  public:
-  MotionRegion(Pipeline dense, float tolerance)
+  MotionRegion(TimedPipeline dense, float tolerance)
       : Sparing(std::move(dense)), changes_({.tolerance = tolerance}) {}
 
   Status Feed(const FrameView& frame) override {
@@ -222,7 +222,7 @@ Result<std::unique_ptr<Contender>> MakeBaseline(const std::string& name, const V
     return Error{ErrorCode::kUnsupported,
                  "--baseline region: this model detects no objects; skip:N takes any"};
   }
-  auto dense = Pipeline::Create(model, RunPolicy{.name = "exact"}, std::move(executor));
+  auto dense = TimedPipeline::Create(model, VideoPolicy{}, std::move(executor));
   if (!dense.ok()) return dense.error();
   std::unique_ptr<Contender> baseline;
   if (every) {

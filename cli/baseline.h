@@ -6,7 +6,7 @@
 
 #include "contender.h"
 #include "deltacnn/result.h"
-#include "pipeline.h"
+#include "timed_pipeline.h"
 
 namespace deltacnn::cli {
 

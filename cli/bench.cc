@@ -8,10 +8,11 @@
 
 #include "commands.h"
 #include "loader.h"
-#include "pipeline.h"
+#include "policy.h"
 #include "report.h"
 #include "synthetic.h"
 #include "terminal.h"
+#include "timed_pipeline.h"
 #include "video_input.h"
 
 namespace deltacnn::cli {
@@ -67,7 +68,7 @@ Policy WithoutSpread(Policy policy) {
 }
 
 Result<std::vector<Row>> Synthetic(const BenchArguments& arguments, const VisionModel& model,
-                                   const RunPolicy& policy) {
+                                   const VideoPolicy& policy) {
   StreamOptions options;
   options.executor = MakeExecutor(arguments.model);
   auto dense = Stream::Create(model.plan, options);
@@ -125,11 +126,11 @@ Result<std::vector<Row>> Synthetic(const BenchArguments& arguments, const Vision
 }
 
 Result<std::vector<Row>> OnVideo(const BenchArguments& arguments, const VisionModel& model,
-                                 const RunPolicy& policy) {
+                                 const VideoPolicy& policy) {
   const std::shared_ptr<Executor> executor = MakeExecutor(arguments.model);
-  auto incremental = Pipeline::Create(model, policy, executor);
+  auto incremental = TimedPipeline::Create(model, policy, executor);
   if (!incremental.ok()) return incremental.error();
-  auto dense = Pipeline::Create(model, RunPolicy{.name = "exact"}, executor);
+  auto dense = TimedPipeline::Create(model, VideoPolicy{}, executor);
   if (!dense.ok()) return dense.error();
   auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();

@@ -126,8 +126,7 @@ Status Inspect(const InspectArguments& arguments) {
 
   auto plan = Plan::Compile(**model, *options);
   if (!plan.ok()) return plan.error();
-  const LoadedModel loaded{*model, *plan};
-  const auto preset = FindPreset(FactsOf(loaded, arguments.model.path));
+  const auto preset = FindPreset(FactsOf(**model, **plan, arguments.model.path));
   json["inputs"] = ToJson((*plan)->inputs());
   json["outputs"] = ToJson((*plan)->outputs());
   json["macs"] = (*plan)->macs();

@@ -89,7 +89,7 @@ Result<Judge> Judge::Create(const VisionModel& model, const Clip& clip,
 }
 
 Status Judge::RunDense() {
-  auto pipeline = Pipeline::Create(model_, RunPolicy{.name = "exact"}, executor_);
+  auto pipeline = TimedPipeline::Create(model_, VideoPolicy{}, executor_);
   if (!pipeline.ok()) return pipeline.error();
   const auto is_object = [this](const Detection& detection) {
     return detection.score >= agreement_.object_score();
@@ -113,7 +113,7 @@ Status Judge::RunDense() {
   return {};
 }
 
-Status Judge::CompareFrame(size_t frame, Pipeline& pipeline, Sums& sums) const {
+Status Judge::CompareFrame(size_t frame, TimedPipeline& pipeline, Sums& sums) const {
   const Truth& truth = truth_[frame];
   Answer answer;
   DELTACNN_RETURN_IF_ERROR(pipeline.Decode(agreement_.partner_score(), model_.preset.iou, answer));
@@ -147,8 +147,8 @@ bool Judge::IsHopeless(const Sums& sums, size_t side, double target) const {
          deviation > (1 - target) * static_cast<double>(frames_[side]) + kRounding;
 }
 
-Result<Trial> Judge::Try(const RunPolicy& policy, double target) const {
-  auto pipeline = Pipeline::Create(model_, policy, executor_);
+Result<Trial> Judge::Try(const VideoPolicy& policy, double target) const {
+  auto pipeline = TimedPipeline::Create(model_, policy, executor_);
   if (!pipeline.ok()) return pipeline.error();
   const double lenient = 1 - 2 * (1 - target);  // a stretch may be harder than the rest
   Trial trial;

@@ -8,9 +8,8 @@
 
 #include "clip.h"
 #include "deltacnn/post.h"
-#include "pipeline.h"
-#include "policy.h"
 #include "report.h"
+#include "timed_pipeline.h"
 
 namespace deltacnn::cli {
 
@@ -51,7 +50,7 @@ class Judge {
 
   /// Runs the policy over the whole clip. Gives up as soon as `target` is out of reach, or at the
   /// end of a stretch with less than what `target` allows twice.
-  Result<Trial> Try(const RunPolicy& policy, double target) const;
+  Result<Trial> Try(const VideoPolicy& policy, double target) const;
 
   int64_t objects() const { return objects_[0] + objects_[1]; }
   /// True if the outputs themselves must be close.
@@ -74,7 +73,7 @@ class Judge {
   Judge(const VisionModel& model, const Clip& clip, std::shared_ptr<Executor> executor,
         float object_score);
   Status RunDense();
-  Status CompareFrame(size_t frame, Pipeline& pipeline, Sums& sums) const;
+  Status CompareFrame(size_t frame, TimedPipeline& pipeline, Sums& sums) const;
   Score ScoreOf(const Sums& sums) const;
   bool IsHopeless(const Sums& sums, size_t side, double target) const;
   size_t SideOf(size_t frame) const { return frame / stretch_ % 2; }

@@ -47,6 +47,21 @@ bool Fits(const Shape& shape, const Shape& declared) {
          });
 }
 
+/// "NAME=1x3x640x640" for each input; kUsage if malformed.
+Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts) {
+  std::map<std::string, Shape> shapes;
+  for (const std::string& text : texts) {
+    const auto pair = ParseKeyValue(text, "--shape");
+    if (!pair.ok()) return pair.error();
+    Shape shape = ParseDimensions(pair->value);
+    if (shape.empty())
+      return Error{ErrorCode::kUsage,
+                   "--shape: '" + pair->value + "' is no shape such as 1x3x640x640"};
+    shapes[pair->key] = std::move(shape);
+  }
+  return shapes;
+}
+
 Result<std::map<std::string, std::vector<double>>> ParseValues(
     const std::vector<std::string>& texts) {
   std::map<std::string, std::vector<double>> values;
@@ -69,20 +84,6 @@ Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& optio
   if (split == std::string::npos || split == 0 || split + 1 == text.size())
     return Error{ErrorCode::kUsage, option + ": '" + text + "' is not of the form NAME=VALUE"};
   return KeyValue{text.substr(0, split), text.substr(split + 1)};
-}
-
-Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts) {
-  std::map<std::string, Shape> shapes;
-  for (const std::string& text : texts) {
-    const auto pair = ParseKeyValue(text, "--shape");
-    if (!pair.ok()) return pair.error();
-    Shape shape = ParseDimensions(pair->value);
-    if (shape.empty())
-      return Error{ErrorCode::kUsage,
-                   "--shape: '" + pair->value + "' is no shape such as 1x3x640x640"};
-    shapes[pair->key] = std::move(shape);
-  }
-  return shapes;
 }
 
 int ThreadCount(const ModelArguments& arguments) {
@@ -123,15 +124,10 @@ Result<LoadedModel> LoadModel(const ModelArguments& arguments,
   return LoadedModel{std::move(*model), std::move(*plan)};
 }
 
-ModelFacts FactsOf(const LoadedModel& loaded, const std::string& path) {
-  ModelFacts facts;
-  facts.path = path;
-  for (const TensorInfo& info : loaded.plan->inputs())
-    facts.inputs.push_back({info.name, info.shape});
-  for (const TensorInfo& info : loaded.plan->outputs())
-    facts.outputs.push_back({info.name, info.shape});
-  facts.metadata = loaded.model->metadata();
-  return facts;
+Result<VisionModel> LoadVisionModel(const ModelArguments& arguments, const std::string& preset) {
+  const auto options = PlanOptionsOf(arguments);
+  if (!options.ok()) return options.error();
+  return VisionModel::Load(arguments.path, *options, preset);
 }
 
 }  // namespace deltacnn::cli

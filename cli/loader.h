@@ -9,8 +9,8 @@
 #include "commands.h"
 #include "deltacnn/executor.h"
 #include "deltacnn/model.h"
-#include "deltacnn/post.h"
 #include "deltacnn/result.h"
+#include "deltacnn/vision.h"
 
 namespace deltacnn::cli {
 
@@ -21,9 +21,6 @@ struct KeyValue {
 
 /// Splits "NAME=VALUE" at the first "=".
 Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& option);
-
-/// "NAME=1x3x640x640" for each input; kUsage if malformed.
-Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts);
 
 /// How the arguments ask for a plan.
 Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments);
@@ -43,7 +40,7 @@ struct LoadedModel {
 Result<LoadedModel> LoadModel(const ModelArguments& arguments,
                               std::map<std::string, Shape> shapes = {});
 
-/// What FindPreset and Decoder::Create want to know about a planned model.
-ModelFacts FactsOf(const LoadedModel& loaded, const std::string& path);
+/// VisionModel::Load with the arguments' plan. `preset` as in FindPreset.
+Result<VisionModel> LoadVisionModel(const ModelArguments& arguments, const std::string& preset);
 
 }  // namespace deltacnn::cli

@@ -13,9 +13,10 @@
 #include "annotated_video.h"
 #include "commands.h"
 #include "loader.h"
-#include "pipeline.h"
+#include "policy.h"
 #include "report.h"
 #include "terminal.h"
+#include "timed_pipeline.h"
 #include "video_input.h"
 
 namespace deltacnn::cli {
@@ -77,7 +78,8 @@ struct Totals {
 
 class Runner {
  public:
-  Runner(const RunArguments& arguments, VisionModel model, VideoSource source, Pipeline pipeline)
+  Runner(const RunArguments& arguments, VisionModel model, VideoSource source,
+         TimedPipeline pipeline)
       : arguments_(arguments),
         model_(std::move(model)),
         source_(std::move(source)),
@@ -98,7 +100,7 @@ class Runner {
   const RunArguments& arguments_;
   VisionModel model_;
   VideoSource source_;
-  Pipeline pipeline_;
+  TimedPipeline pipeline_;
   std::optional<LineSink> lines_;
   std::optional<AnnotatedVideo> video_;
   std::optional<VideoRecorder> recorder_;  // reads source_
@@ -264,7 +266,7 @@ Status Run(const RunArguments& arguments) {
   if (!model.ok()) return model.error();
   if (arguments.conf >= 0) model->preset.conf = static_cast<float>(arguments.conf);
   if (arguments.iou >= 0) model->preset.iou = static_cast<float>(arguments.iou);
-  auto pipeline = Pipeline::Create(*model, *policy, MakeExecutor(arguments.model));
+  auto pipeline = TimedPipeline::Create(*model, *policy, MakeExecutor(arguments.model));
   if (!pipeline.ok()) return pipeline.error();
   auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();

@@ -13,10 +13,10 @@
 #include "commands.h"
 #include "judge.h"
 #include "loader.h"
-#include "pipeline.h"
 #include "policy.h"
 #include "report.h"
 #include "terminal.h"
+#include "timed_pipeline.h"
 
 namespace deltacnn::cli {
 namespace {
@@ -27,19 +27,19 @@ constexpr uint64_t kMostClipBytes = uint64_t{1} << 30;
 struct Knob {
   const char* name;
   std::array<double, 5> values;
-  void (*set)(RunPolicy& policy, double value);
+  void (*set)(VideoPolicy& policy, double value);
 };
 
 constexpr std::array<Knob, 3> kKnobs = {{
     {"tolerance",
      {1, 2, 4, 6, 10},
-     [](RunPolicy& policy, double value) { policy.tolerance = static_cast<float>(value); }},
+     [](VideoPolicy& policy, double value) { policy.tolerance = static_cast<float>(value); }},
     {"reach",
      {-1, 8, 4, 2, 0},
-     [](RunPolicy& policy, double value) { policy.layers.reach = static_cast<int>(value); }},
+     [](VideoPolicy& policy, double value) { policy.layers.reach = static_cast<int>(value); }},
     {"cutoff",
      {0.005, 0.03, 0.06, 0.10, 0.15},
-     [](RunPolicy& policy, double value) {
+     [](VideoPolicy& policy, double value) {
        policy.layers.cutoff = static_cast<float>(value);
        policy.layers.strong = 2 * policy.layers.cutoff;
      }},
@@ -48,8 +48,8 @@ constexpr std::array<Knob, 3> kKnobs = {{
 /// One value of each knob.
 using Choice = std::array<size_t, kKnobs.size()>;
 
-RunPolicy PolicyOf(const RunPolicy& base, const Choice& choice) {
-  RunPolicy policy = base;
+VideoPolicy PolicyOf(const VideoPolicy& base, const Choice& choice) {
+  VideoPolicy policy = base;
   for (size_t k = 0; k < kKnobs.size(); ++k) kKnobs[k].set(policy, kKnobs[k].values[choice[k]]);
   return policy;
 }
@@ -85,17 +85,17 @@ struct Finalist {
 
 class Tuner {
  public:
-  Tuner(const Judge& judge, RunPolicy base, double target)
+  Tuner(const Judge& judge, VideoPolicy base, double target)
       : judge_(judge), base_(std::move(base)), target_(target) {}
 
   Status Search();
   void Print() const;
   /// The cheapest policy that reached the target, or `exact`, and how it did.
-  Status Pick(RunPolicy& policy, Trial& trial) const;
+  Status Pick(VideoPolicy& policy, Trial& trial) const;
 
  private:
   const Judge& judge_;
-  RunPolicy base_;
+  VideoPolicy base_;
   double target_;
   std::vector<Finalist> finalists_;
   std::optional<size_t> best_;  // of the finalists
@@ -153,13 +153,13 @@ void Tuner::Print() const {
              AllChoices().size(), tried_ - finalists_.size());
 }
 
-Status Tuner::Pick(RunPolicy& policy, Trial& trial) const {
+Status Tuner::Pick(VideoPolicy& policy, Trial& trial) const {
   if (best_) {
     policy = PolicyOf(base_, finalists_[*best_].choice);
     trial = finalists_[*best_].trial;
     return {};
   }
-  policy = RunPolicy{.name = "exact"};
+  policy = VideoPolicy{};
   auto exact = judge_.Try(policy, target_);
   if (!exact.ok()) return exact.error();
   trial = *exact;
@@ -177,7 +177,7 @@ Json MeasuredJson(const Judge& judge, const Score& score, const TuneArguments& a
   return json;
 }
 
-void PrintPick(const RunPolicy& policy, const Trial& trial, const TuneArguments& arguments) {
+void PrintPick(const VideoPolicy& policy, const Trial& trial, const TuneArguments& arguments) {
   const Json list = NumbersOf(policy);
   std::string numbers;
   for (const auto& [key, value] : list.items())
@@ -221,7 +221,7 @@ Status Tune(const TuneArguments& arguments) {
   }
   Tuner tuner(*judge, *base, arguments.target);
   DELTACNN_RETURN_IF_ERROR(tuner.Search());
-  RunPolicy policy;
+  VideoPolicy policy;
   Trial trial;
   DELTACNN_RETURN_IF_ERROR(tuner.Pick(policy, trial));
 

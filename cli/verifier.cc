@@ -17,8 +17,8 @@ int64_t ObjectsOf(const Answer& answer, float score) {
 
 }  // namespace
 
-Verifier::Verifier(const VisionModel& model, std::unique_ptr<Contender> contender, Pipeline dense,
-                   float object_score)
+Verifier::Verifier(const VisionModel& model, std::unique_ptr<Contender> contender,
+                   TimedPipeline dense, float object_score)
     : model_(model),
       contender_(std::move(contender)),
       dense_(std::move(dense)),

@@ -10,8 +10,8 @@
 #include "album.h"
 #include "contender.h"
 #include "deltacnn/post.h"
-#include "pipeline.h"
 #include "report.h"
+#include "timed_pipeline.h"
 
 namespace deltacnn::cli {
 
@@ -45,7 +45,7 @@ struct LayerRecord {
 class Verifier {
  public:
   /// `model` must outlive it. An object has a score of at least `object_score`.
-  Verifier(const VisionModel& model, std::unique_ptr<Contender> contender, Pipeline dense,
+  Verifier(const VisionModel& model, std::unique_ptr<Contender> contender, TimedPipeline dense,
            float object_score);
 
   /// Keeps pictures of some frames.
@@ -72,7 +72,7 @@ class Verifier {
 
   const VisionModel& model_;
   std::unique_ptr<Contender> contender_;
-  Pipeline dense_;
+  TimedPipeline dense_;
   StepReport report_;
   Answer dense_answer_;
   Answer answer_;

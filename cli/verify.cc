@@ -10,9 +10,10 @@
 #include "commands.h"
 #include "loader.h"
 #include "page.h"
-#include "pipeline.h"
+#include "policy.h"
 #include "report.h"
 #include "terminal.h"
+#include "timed_pipeline.h"
 #include "verifier.h"
 #include "video_input.h"
 
@@ -126,14 +127,15 @@ Status Loop(const VerifyArguments& arguments, VideoSource& source, Verifier& ver
 }
 
 Result<std::unique_ptr<Contender>> MakeContender(const VerifyArguments& arguments,
-                                                 const VisionModel& model, const RunPolicy& policy,
+                                                 const VisionModel& model,
+                                                 const VideoPolicy& policy,
                                                  const std::shared_ptr<Executor>& executor) {
   if (!arguments.baseline.empty())
     return MakeBaseline(arguments.baseline, model, policy.tolerance, executor);
-  auto pipeline = Pipeline::Create(model, policy, executor);
+  auto pipeline = TimedPipeline::Create(model, policy, executor);
   if (!pipeline.ok()) return pipeline.error();
   if (!arguments.html.empty()) DELTACNN_RETURN_IF_ERROR(pipeline->stream().TrackWorkMap());
-  return std::unique_ptr<Contender>(std::make_unique<Pipeline>(std::move(*pipeline)));
+  return std::unique_ptr<Contender>(std::make_unique<TimedPipeline>(std::move(*pipeline)));
 }
 
 }  // namespace
@@ -152,7 +154,7 @@ Status Verify(const VerifyArguments& arguments) {
   const bool rounded = arguments.model.weights != full.weights;
   const auto dense_model = rounded ? LoadVisionModel(full, arguments.preset) : model;
   if (!dense_model.ok()) return dense_model.error();
-  auto dense = Pipeline::Create(*dense_model, RunPolicy{.name = "exact"}, executor);
+  auto dense = TimedPipeline::Create(*dense_model, VideoPolicy{}, executor);
   if (!dense.ok()) return dense.error();
   auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();

@@ -22,10 +22,10 @@ class Executor {
   virtual void Run(size_t tasks, Task call, const void* context) = 0;
 };
 
-/// What a stream computes on if it is given no executor: `threads` threads (clamped to 1..1024),
-/// the calling one included, that wait for some tens of microseconds before they sleep. Streams of
-/// one program that take turns should share one: the idle threads of several are in each other's
-/// way.
+/// What a stream computes on if it is given no executor: `threads` threads (clamped to 1..1024;
+/// fewer where the system starts no more), the calling one included, that wait for some tens of
+/// microseconds before they sleep. Streams of one program that take turns should share one: the
+/// idle threads of several are in each other's way.
 std::shared_ptr<Executor> MakeThreadPool(int threads);
 
 }  // namespace deltacnn

@@ -1,5 +1,4 @@
-// A borrowed picture with what its decoder knew about it, and the map between picture and network
-// input.
+// A borrowed picture with what its decoder knew about it.
 #pragma once
 
 #include <array>
@@ -122,18 +121,6 @@ struct FrameView {
 
   /// kUsage if a size is outside 1..kMaxSide, a plane is missing or a stride is shorter than a row.
   Status Check() const;
-};
-
-/// Where a point of the network's input lies in the source picture. Coordinates are continuous:
-/// pixel i spans [i, i + 1).
-struct PixelTransform {
-  double scale_x = 1;
-  double scale_y = 1;
-  double offset_x = 0;
-  double offset_y = 0;
-
-  double SourceX(double x) const { return x * scale_x + offset_x; }
-  double SourceY(double y) const { return y * scale_y + offset_y; }
 };
 
 }  // namespace deltacnn

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "deltacnn/input.h"
 #include "deltacnn/region.h"
 #include "deltacnn/result.h"
 #include "deltacnn/tensor.h"
@@ -79,40 +80,14 @@ struct Answer {
   std::vector<KeyPoint> keypoints;
 };
 
-/// source = network * scale + offset, both in pixels.
-struct SourceTransform {
-  float scale_x = 1;
-  float scale_y = 1;
-  float offset_x = 0;
-  float offset_y = 0;
-};
-
 /// Turns an answer in pixels of a `network_width` x `network_height` input into pixels of the
 /// source picture. Boxes are clipped to the picture and dropped when nothing is left; masks and
 /// class maps are resampled (nearest) to source pixels, class 0 where the network saw nothing; key
 /// points are not clipped.
-void MapToSource(const SourceTransform& transform, int network_width, int network_height,
+void MapToSource(const PixelTransform& transform, int network_width, int network_height,
                  int source_width, int source_height, Answer& answer);
 
 // ---------------------------------------------------------------------------------------- presets
-
-/// How a picture becomes the network's input: the value fed is (pixel - mean) / std, pixel 0..255.
-struct InputSpec {
-  enum class Color { kRgb, kBgr, kGray };
-  enum class Resize {
-    kLetterbox,  // keep the aspect ratio, pad what is left
-    kStretch,    // fill the input, whatever happens to the aspect ratio
-    kCrop,       // keep the aspect ratio, cut off what does not fit, centred
-  };
-  enum class Align { kCentre, kTopLeft };
-
-  Color color = Color::kRgb;
-  std::array<float, 3> mean = {0, 0, 0};  // in the order of `color`
-  std::array<float, 3> std = {255, 255, 255};
-  Resize resize = Resize::kLetterbox;
-  float pad_value = 114;  // pixel value, before mean and std
-  Align align = Align::kCentre;
-};
 
 enum class DecoderKind {
   kNone,          // no decoder: raw outputs only

@@ -3,7 +3,7 @@
 //
 //   auto source = VideoSource::Open("clip.mp4", {});
 //   ChangeDetector changes;
-//   Preprocessor preprocess({.order = ChannelOrder::kBgr});
+//   Preprocessor preprocess({.color = InputSpec::Color::kBgr});
 //   for (auto frame = source->Next(); frame.ok() && *frame; frame = source->Next()) {
 //     changes.Update(**frame);
 //     preprocess.Apply(changes.held(), changes.changed(), stream_input);
@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "deltacnn/frame.h"
+#include "deltacnn/input.h"
 #include "deltacnn/region.h"
 #include "deltacnn/result.h"
 #include "deltacnn/tensor.h"
@@ -168,35 +169,13 @@ class ChangeDetector {
   std::unique_ptr<Impl> impl_;
 };
 
-enum class Fit : uint8_t {
-  kLetterbox,  // whole picture, aspect kept, the rest filled
-  kStretch,    // whole picture, aspect lost
-  kCrop,       // input filled, aspect kept, the picture's edges cut off on both sides
-};
-
-enum class ChannelOrder : uint8_t {
-  kRgb,
-  kBgr,
-  kGray,  // luma, full range
-};
-
-struct PreprocessOptions {
-  Fit fit = Fit::kLetterbox;
-  bool centered = true;  // letterbox: picture in the middle; false: at the top left
-  float pad = 114;       // letterbox: fill, in levels of 255 before normalisation
-  ChannelOrder order = ChannelOrder::kRgb;
-  /// input = (level - mean) / deviation, level in 0..255, indexed by channel of the input.
-  std::array<float, 3> mean = {0, 0, 0};
-  std::array<float, 3> deviation = {1, 1, 1};
-};
-
 /// Turns the picture held into the network's input: to RGB (chroma repeated, not interpolated;
 /// fractions kept, clamped to 0..255), bilinear with half-pixel centres and no antialiasing (as
 /// cv2.INTER_LINEAR), normalised. An input pixel is computed from its four source pixels alone, so
 /// its bits do not depend on what else changed. Serves one target; keep one for each stream.
 class Preprocessor {
  public:
-  explicit Preprocessor(const PreprocessOptions& options = {});
+  explicit Preprocessor(const InputSpec& spec = {});
   ~Preprocessor();
   Preprocessor(Preprocessor&&) noexcept;
   Preprocessor& operator=(Preprocessor&&) noexcept;
@@ -205,7 +184,7 @@ class Preprocessor {
   /// from the one stored; returns how many. Everything is recomputed and marked the first time,
   /// after Reset(), at a discontinuity, and when the geometry or colour description of picture or
   /// target changes; recomputed if maps in between were not applied. kUsage for a frame, map or
-  /// target that do not fit together, or options out of range.
+  /// target that do not fit together, or a specification out of range.
   Result<int64_t> Apply(const FrameView& frame, const BlockMap& changed, const ImageTarget& target);
   /// The target's stored pixels can no longer be trusted.
   void Reset();

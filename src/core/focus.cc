@@ -19,6 +19,7 @@ Range CellsOf(float low, float high, int pixels, int count) {
 }  // namespace
 
 Focus::Focus(const PlanState& plan, const Policy& policy, const Reach& reach) {
+  strict_.reserve(1);
   if (!(policy.background > 1) || policy.cutoff <= 0 || !reach.enabled()) return;
   input_ = plan.mask_grids[static_cast<size_t>(plan.inputs[0].mask)];
   grid_of_.assign(plan.steps.size(), -1);
@@ -35,6 +36,7 @@ Focus::Focus(const PlanState& plan, const Policy& policy, const Reach& reach) {
 void Focus::Set(std::span<const Region> regions) {
   if (!enabled()) return;
   regions_.clear();
+  strict_.reserve(regions.size() + 1);  // the band
   for (const Region& r : regions) {
     if (r.x1 < r.x2 && r.y1 < r.y2)
       regions_.push_back({r.x1 - kMargin, r.y1 - kMargin, r.x2 + kMargin, r.y2 + kMargin});

@@ -18,13 +18,13 @@ struct FreeBytes {
 };
 using Bytes = std::unique_ptr<std::byte, FreeBytes>;
 
-/// Null if the system has no such memory.
+/// Throws std::bad_alloc.
 inline Bytes AllocateZeroed(size_t size) {
   constexpr size_t kHugePage = size_t{2} << 20;
   const size_t alignment = size >= kHugePage ? kHugePage : 64;
   const size_t rounded = (size / alignment + 1) * alignment;
   auto* bytes = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
-  if (bytes == nullptr) return nullptr;
+  if (bytes == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
   // State is walked row by row: with small pages address translation costs 5-10 % of a dense step.
   if (alignment == kHugePage) madvise(bytes, rounded, MADV_HUGEPAGE);

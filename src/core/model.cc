@@ -1,8 +1,6 @@
 #include "deltacnn/model.h"
 
-#include <algorithm>
-#include <new>
-
+#include "core/guarded.h"
 #include "core/plan.h"
 #include "graph/infer.h"
 #include "onnx/reader.h"
@@ -15,18 +13,21 @@ TensorInfo InfoOf(const Graph& graph, ValueId id) {
   return {value.name, value.dtype, value.shape.value_or(Shape{})};
 }
 
-}  // namespace
-
-Result<std::shared_ptr<const Model>> Model::Load(const std::string& path) {
-  auto graph = onnx::ReadFile(path);
+Result<std::shared_ptr<const Model>> ModelOf(Result<Graph> graph) {
   if (!graph.ok()) return graph.error();
   return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(*graph)));
 }
 
+}  // namespace
+
+Result<std::shared_ptr<const Model>> Model::Load(const std::string& path) {
+  return Guarded(path, "the file's weights have to fit",
+                 [&] { return ModelOf(onnx::ReadFile(path)); });
+}
+
 Result<std::shared_ptr<const Model>> Model::Parse(std::string_view bytes) {
-  auto graph = onnx::ReadBytes(bytes, "", "model");
-  if (!graph.ok()) return graph.error();
-  return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(*graph)));
+  return Guarded("model", "its weights have to fit",
+                 [&] { return ModelOf(onnx::ReadBytes(bytes, "", "model")); });
 }
 
 Model::Model(Graph graph) : graph_(std::make_unique<const Graph>(std::move(graph))) {}
@@ -47,23 +48,25 @@ std::vector<TensorInfo> Model::outputs() const {
 const std::map<std::string, std::string>& Model::metadata() const { return graph_->metadata; }
 
 Result<std::shared_ptr<const Plan>> Plan::Compile(const Model& model, const PlanOptions& options) {
-  Graph graph = model.graph();
-  DELTACNN_RETURN_IF_ERROR(FixInputs(graph, options));
-  try {
+  using PlanPtr = std::shared_ptr<const Plan>;
+  return Guarded("plan", "bfloat16 weights need about half", [&]() -> Result<PlanPtr> {
+    Graph graph = model.graph();
+    DELTACNN_RETURN_IF_ERROR(FixInputs(graph, options));
     auto state = PlanGraph(std::move(graph), options, true);
     if (!state.ok()) return state.error();
-    return std::shared_ptr<const Plan>(std::make_shared<Plan>(std::move(*state)));
-  } catch (const std::bad_alloc&) {
-    return Error{ErrorCode::kLimit,
-                 "no memory for the weights of the model (bfloat16 weights need about half)"};
-  }
+    return PlanPtr(std::make_shared<Plan>(std::move(*state)));
+  });
 }
 
 std::vector<Unsupported> Plan::Check(const Model& model, const PlanOptions& options) {
-  Graph graph = model.graph();
-  if (const Status status = FixInputs(graph, options); !status.ok())
-    return {{"", "", status.error().message, status.error().code}};
-  return InferShapes(graph, true, options.max_state_bytes).unsupported;
+  using List = std::vector<Unsupported>;
+  const auto checked = Guarded("model", "try smaller input shapes", [&]() -> Result<List> {
+    Graph graph = model.graph();
+    DELTACNN_RETURN_IF_ERROR(FixInputs(graph, options));
+    return InferShapes(graph, true, options.max_state_bytes).unsupported;
+  });
+  if (!checked.ok()) return {{"", "", checked.error().message, checked.error().code}};
+  return *checked;
 }
 
 Plan::Plan(std::unique_ptr<const PlanState> state) : state_(std::move(state)) {}

@@ -9,6 +9,7 @@
 #include "core/dynamic.h"
 #include "core/flags.h"
 #include "core/focus.h"
+#include "core/guarded.h"
 #include "core/memory.h"
 #include "core/momentum.h"
 #include "core/plan.h"
@@ -62,7 +63,7 @@ struct Stream::State {
             p().mask_grids[static_cast<size_t>(index)]};
   }
 
-  bool Allocate();
+  void Allocate();
   void ClearHalo(int buffer);
   void UseMemory(bool keep);
   MaskView FindAffected(size_t index, const MaskView& out);
@@ -73,6 +74,7 @@ struct Stream::State {
                const MaskView& near = {});
   double CountInputs();
   void Begin(double input_changed);
+  Result<StepReport> Step();
   TensorView PortView(const Port& port) const {
     return {port.info.dtype, port.info.shape, buffers[static_cast<size_t>(port.buffer)]};
   }
@@ -106,13 +108,12 @@ struct Stream::State {
   DynamicValues dynamic;
 };
 
-bool Stream::State::Allocate() {
+void Stream::State::Allocate() {
   const PlanState& plan_state = p();
   uint64_t total = 0;
   for (size_t b = 0; b < plan_state.buffer_bytes.size(); ++b)
     if (plan_state.constants[b].empty()) total += Align(plan_state.buffer_bytes[b]);
   memory = AllocateZeroed(total);
-  if (memory == nullptr) return false;
   // What the arena may not overwrite lies behind it.
   std::byte* next = memory.get();
   state_buffers.assign(plan_state.buffer_bytes.size(), nullptr);
@@ -153,7 +154,6 @@ bool Stream::State::Allocate() {
   scratch_stride = Align(plan_state.scratch_bytes + 1);
   scratch = AllocateZeroed(scratch_stride * static_cast<size_t>(executor->threads()));
   work.assign(plan_state.steps.size(), {});
-  return scratch != nullptr;
 }
 
 void Stream::State::ClearHalo(int buffer) {
@@ -340,12 +340,53 @@ void Stream::State::Begin(double input_changed) {
   reach.Begin(input);
 }
 
+Result<StepReport> Stream::State::Step() {
+  const PlanState& plan_state = p();
+  StepReport report;
+  const auto begin = Clock::now();
+  if (budget.enabled() && !dense) budget.Release(Mask(plan_state.inputs[0].mask));
+  report.input_changed = CountInputs();
+  Begin(report.input_changed);
+  report.dense = dense;
+  if (work_log.on()) work_log.Begin(dense);
+  std::ranges::fill(work, LayerWork{});
+  cost = 0;
+  RunSteps();
+  if (!dense && reach.BeginRefresh()) {
+    ClearInputs();
+    RunSteps();
+  }
+  int64_t macs = 0;
+  for (size_t i = 0; i < plan_state.steps.size(); ++i)
+    macs += work[i].computed * plan_state.steps[i].kernel->MacsPerPixel();
+  report.macs_share = plan_state.macs == 0
+                          ? report.input_changed
+                          : static_cast<double>(macs) / static_cast<double>(plan_state.macs);
+  if (keeps) momentum.Record(report.input_changed, dense ? 1 : cost_model.Ratio(cost));
+  if (!plan_state.dynamic.empty()) {
+    for (const Port& port : plan_state.outputs) dynamic.Set(port.value, PortView(port));
+    DELTACNN_RETURN_IF_ERROR(dynamic.Run(plan_state));
+  }
+  ClearInputs();
+  if (budget.enabled()) {
+    const std::chrono::duration<double, std::milli> ms = Clock::now() - begin;
+    dense ? budget.TookDense(ms.count()) : budget.Took(ms.count());
+    report.pending =
+        static_cast<double>(budget.pending()) /
+        static_cast<double>(
+            plan_state.mask_grids[static_cast<size_t>(plan_state.inputs[0].mask)].pixels());
+  }
+  dense = false;
+  return report;
+}
+
 Stream::Stream(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Stream::Stream(Stream&&) noexcept = default;
 Stream& Stream::operator=(Stream&&) noexcept = default;
 Stream::~Stream() = default;
 
 Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOptions& options) {
+  if (plan == nullptr) return Error{ErrorCode::kUsage, "stream: there is no plan"};
   const int threads = options.executor != nullptr ? options.executor->threads() : options.threads;
   if (threads < 1 || threads > 1024)
     return Error{ErrorCode::kUsage, "threads: " + std::to_string(threads) + " is not in 1..1024"};
@@ -357,18 +398,23 @@ Result<Stream> Stream::Create(std::shared_ptr<const Plan> plan, const StreamOpti
                  "be at least 1"};
   }
   if (!(options.budget_ms >= 0)) return Error{ErrorCode::kUsage, "budget_ms: must not be negative"};
-  auto state = std::make_unique<State>(std::move(plan), options);
-  if (!state->Allocate()) {
-    return Error{ErrorCode::kLimit, "no memory for the " +
-                                        std::to_string(state->p().state_bytes >> 20) +
-                                        " MiB of a stream (a smaller input shape needs less)"};
-  }
-  return Stream(std::move(state));
+  const std::string size = std::to_string(plan->state_bytes() >> 20) + " MiB";
+  return Guarded("stream of " + size, "a smaller input shape needs less", [&]() -> Result<Stream> {
+    auto state = std::make_unique<State>(std::move(plan), options);
+    state->Allocate();
+    return Stream(std::move(state));
+  });
 }
 
 const Plan& Stream::plan() const { return *state_->plan; }
 const std::vector<LayerWork>& Stream::work() const { return state_->work; }
-void Stream::SetFocus(std::span<const Region> regions) { state_->focus.Set(regions); }
+void Stream::SetFocus(std::span<const Region> regions) {
+  try {
+    state_->focus.Set(regions);
+  } catch (const std::bad_alloc&) {
+    state_->focus.Forget();
+  }
+}
 std::span<const Region> Stream::focus() { return state_->focus.Strict(state_->reach); }
 void Stream::Reset() {
   state_->dense = true;
@@ -440,46 +486,14 @@ Result<ImageTarget> Stream::Image(size_t index) {
 }
 
 Result<StepReport> Stream::Step() {
-  State& s = *state_;
-  const PlanState& plan = s.p();
-  StepReport report;
-  const auto begin = Clock::now();
-  if (s.budget.enabled() && !s.dense) s.budget.Release(s.Mask(plan.inputs[0].mask));
-  report.input_changed = s.CountInputs();
-  s.Begin(report.input_changed);
-  report.dense = s.dense;
-  if (s.work_log.on()) s.work_log.Begin(s.dense);
-  std::ranges::fill(s.work, LayerWork{});
-  s.cost = 0;
-  s.RunSteps();
-  if (!s.dense && s.reach.BeginRefresh()) {
-    s.ClearInputs();
-    s.RunSteps();
-  }
-  int64_t macs = 0;
-  for (size_t i = 0; i < plan.steps.size(); ++i)
-    macs += s.work[i].computed * plan.steps[i].kernel->MacsPerPixel();
-  report.macs_share = plan.macs == 0 ? report.input_changed
-                                     : static_cast<double>(macs) / static_cast<double>(plan.macs);
-  if (s.keeps) s.momentum.Record(report.input_changed, s.dense ? 1 : s.cost_model.Ratio(s.cost));
-  if (!plan.dynamic.empty()) {
-    for (const Port& port : plan.outputs) s.dynamic.Set(port.value, s.PortView(port));
-    DELTACNN_RETURN_IF_ERROR(s.dynamic.Run(plan));
-  }
-  s.ClearInputs();
-  if (s.budget.enabled()) {
-    const std::chrono::duration<double, std::milli> ms = Clock::now() - begin;
-    s.dense ? s.budget.TookDense(ms.count()) : s.budget.Took(ms.count());
-    report.pending =
-        static_cast<double>(s.budget.pending()) /
-        static_cast<double>(plan.mask_grids[static_cast<size_t>(plan.inputs[0].mask)].pixels());
-  }
-  s.dense = false;
+  auto report = Guarded("step", "a smaller input shape needs less", [&] { return state_->Step(); });
+  if (!report.ok()) state_->dense = true;  // what was computed is not to be relied on
   return report;
 }
 
 TensorView Stream::Output(size_t index) const {
   const PlanState& plan = state_->p();
+  if (index >= plan.model_outputs.size()) return state_->dynamic.At(kNoValue);  // nothing
   const ValueId id = plan.model_outputs[index];
   if (const TensorPtr& constant = plan.graph.Constant(id)) return *constant;
   const auto port = std::ranges::find(plan.outputs, id, &Port::value);

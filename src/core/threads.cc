@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 
 namespace deltacnn {
 namespace {
@@ -24,8 +25,13 @@ std::shared_ptr<Executor> MakeThreadPool(int threads) {
   return std::make_shared<ThreadPool>(std::clamp(threads, 1, 1024));
 }
 
-ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(threads)) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Loop(i); });
+ThreadPool::ThreadPool(int threads) {
+  workers_.reserve(static_cast<size_t>(threads) - 1);
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Loop(i); });
+  } catch (const std::exception&) {  // the system gives no more: those there are share the work
+  }
+  shares_ = std::vector<Share>(workers_.size() + 1);
 }
 
 ThreadPool::~ThreadPool() {

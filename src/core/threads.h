@@ -16,7 +16,7 @@ namespace deltacnn {
 
 class ThreadPool final : public Executor {
  public:
-  /// `threads` in total, the calling one included.
+  /// `threads` in total, the calling one included; fewer where the system starts no more.
   explicit ThreadPool(int threads);
   ~ThreadPool() override;
   ThreadPool(const ThreadPool&) = delete;

@@ -31,7 +31,6 @@ class WeightMemory {
     if (size > left_) {
       const size_t bytes = std::max(size, block_bytes_);
       blocks_.push_back(AllocateZeroed(bytes));
-      if (blocks_.back() == nullptr) throw std::bad_alloc();
       next_ = blocks_.back().get();
       left_ = bytes;
     }

@@ -8,13 +8,13 @@ namespace {
 
 /// For each of `source_size` pixels the element of `size` (a map of `network_size` pixels that
 /// starts at `start`) that it shows, or -1.
-std::vector<int> FindSources(float scale, float offset, int source_begin, int source_size,
+std::vector<int> FindSources(double scale, double offset, int source_begin, int source_size,
                              float network_start, float network_size, int size) {
   std::vector<int> sources;
   for (int i = 0; i < source_size; ++i) {
-    const float network = (static_cast<float>(source_begin + i) + 0.5F - offset) / scale;
-    const float at = (network - network_start) * static_cast<float>(size) / network_size;
-    sources.push_back(at >= 0 && at < static_cast<float>(size) ? static_cast<int>(at) : -1);
+    const double network = (source_begin + i + 0.5 - offset) / scale;
+    const double at = (network - network_start) * size / network_size;
+    sources.push_back(at >= 0 && at < size ? static_cast<int>(at) : -1);
   }
   return sources;
 }
@@ -34,19 +34,19 @@ std::vector<uint8_t> Resample(const std::vector<uint8_t>& from, int width,
 }
 
 /// `value` cut to 0..limit as an integer; 0 if it is not a number.
-int ToPixel(float value, int limit) {
-  return value > 0 ? static_cast<int>(std::min(value, static_cast<float>(limit))) : 0;
+int ToPixel(double value, int limit) {
+  return value > 0 ? static_cast<int>(std::min<double>(value, limit)) : 0;
 }
 
-void MapMask(const SourceTransform& t, int source_width, int source_height, Mask& mask) {
+void MapMask(const PixelTransform& t, int source_width, int source_height, Mask& mask) {
   const auto left = static_cast<float>(mask.x);
   const auto top = static_cast<float>(mask.y);
   const auto width = static_cast<float>(mask.width);
   const auto height = static_cast<float>(mask.height);
-  const int x1 = ToPixel(std::floor(left * t.scale_x + t.offset_x), source_width);
-  const int y1 = ToPixel(std::floor(top * t.scale_y + t.offset_y), source_height);
-  const int x2 = ToPixel(std::ceil((left + width) * t.scale_x + t.offset_x), source_width);
-  const int y2 = ToPixel(std::ceil((top + height) * t.scale_y + t.offset_y), source_height);
+  const int x1 = ToPixel(std::floor(t.SourceX(left)), source_width);
+  const int y1 = ToPixel(std::floor(t.SourceY(top)), source_height);
+  const int x2 = ToPixel(std::ceil(t.SourceX(left + width)), source_width);
+  const int y2 = ToPixel(std::ceil(t.SourceY(top + height)), source_height);
   if (x2 <= x1 || y2 <= y1) {
     mask = {};
     return;
@@ -62,10 +62,10 @@ void MapMask(const SourceTransform& t, int source_width, int source_height, Mask
 
 }  // namespace
 
-void MapToSource(const SourceTransform& t, int network_width, int network_height, int source_width,
+void MapToSource(const PixelTransform& t, int network_width, int network_height, int source_width,
                  int source_height, Answer& answer) {
-  const auto map_x = [&](float x) { return x * t.scale_x + t.offset_x; };
-  const auto map_y = [&](float y) { return y * t.scale_y + t.offset_y; };
+  const auto map_x = [&](float x) { return static_cast<float>(t.SourceX(x)); };
+  const auto map_y = [&](float y) { return static_cast<float>(t.SourceY(y)); };
   const auto clip_x = [&](float x) {
     return std::clamp(map_x(x), 0.0F, static_cast<float>(source_width));
   };

@@ -93,7 +93,8 @@ class FastestdetDecoder final : public FamilyDecoder {
   }
 
   /// Most others multiply two probabilities; the mean of two that are equal is the root of that.
-  /// (YuNet's score is a mean, too, but of its faces some are lost this way: docs/policies.md.)
+  /// (YuNet's score is a mean, too, but of its faces some are lost this way:
+  /// docs/experiments_policies.md.)
   float FaintScore() const override { return std::sqrt(kFaintScore); }
 
  private:

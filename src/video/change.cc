@@ -19,7 +19,7 @@ constexpr int kBlock = BlockMap::kBlock;
 constexpr int kSubBlock = 4;
 constexpr int kRowAlignment = 64;
 
-// The constants of the rule were compared with others in docs/change_detection.md.
+// The constants of this rule were compared with others: docs/experiments_policies.md.
 constexpr int kNoiseRows = 4;  // noise is measured in one row of blocks of so many
 // An I-frame moves every block a little, mostly by less than the tolerance. Where it moves them
 // farther, the limit follows, and comes down over some frames: what has moved too far is taken over

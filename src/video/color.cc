@@ -29,11 +29,11 @@ void LoadSamples(const ComponentLayout& component, const uint8_t* row, int x, in
 
 }  // namespace
 
-ColorConverter::ColorConverter(const FrameView& frame, ChannelOrder order)
+ColorConverter::ColorConverter(const FrameView& frame, InputSpec::Color order)
     : order_(order),
       rgb_(LayoutOf(frame.format).rgb),
       components_(LayoutOf(frame.format).components) {
-  if (!rgb_ && order == ChannelOrder::kGray) components_ = 1;
+  if (!rgb_ && order == InputSpec::Color::kGray) components_ = 1;
   for (int c = 0; c < components_; ++c) samples_[c].resize(frame.width + rows::kPadding);
   if (rgb_) return;
 
@@ -70,7 +70,7 @@ void ColorConverter::Convert(const FrameView& frame, int y, int begin, int end,
   const uint8_t* first = samples_[0].data();
   const uint8_t* second = samples_[1].data();
   const uint8_t* third = samples_[2].data();
-  const int red = order_ == ChannelOrder::kBgr ? 2 : 0;  // where it goes
+  const int red = order_ == InputSpec::Color::kBgr ? 2 : 0;  // where it goes
   const int blue = 2 - red;
   if (rgb_ && channels() == 1) {
     rows::RgbToGray(first, second, third, count, levels[0] + begin);

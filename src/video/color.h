@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "deltacnn/frame.h"
-#include "deltacnn/video.h"
+#include "deltacnn/input.h"
 #include "video/rows.h"
 
 namespace deltacnn {
@@ -15,16 +15,16 @@ namespace deltacnn {
 class ColorConverter {
  public:
   ColorConverter() = default;
-  ColorConverter(const FrameView& frame, ChannelOrder order);
+  ColorConverter(const FrameView& frame, InputSpec::Color order);
 
   /// 1 or 3.
-  int channels() const { return order_ == ChannelOrder::kGray ? 1 : 3; }
+  int channels() const { return order_ == InputSpec::Color::kGray ? 1 : 3; }
   /// Pixels [begin, end) of row y; `levels[c][x]` becomes channel c of pixel x.
   void Convert(const FrameView& frame, int y, int begin, int end,
                const std::array<float*, 3>& levels);
 
  private:
-  ChannelOrder order_ = ChannelOrder::kRgb;
+  InputSpec::Color order_ = InputSpec::Color::kRgb;
   bool rgb_ = false;
   int components_ = 1;  // that are read
   rows::YuvCoefficients yuv_;

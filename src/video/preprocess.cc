@@ -44,7 +44,7 @@ Error Misuse(const std::string& cause_and_remedy) {
 
 class Preprocessor::Impl {
  public:
-  explicit Impl(const PreprocessOptions& options) : options_(options) {}
+  explicit Impl(const InputSpec& spec) : spec_(spec) {}
 
   Result<int64_t> Apply(const FrameView& frame, const BlockMap& changed, const ImageTarget& target);
   void Reset() { valid_ = false; }
@@ -69,7 +69,7 @@ class Preprocessor::Impl {
   template <int kChannels>
   int64_t WriteRow(const LevelRow& levels, int row, const ImageTarget& target);
 
-  PreprocessOptions options_;
+  InputSpec spec_;
   bool valid_ = false;  // the target holds what the last frame gave
   uint64_t sequence_ = 0;
   FrameView picture_;  // geometry and colour of the configuration
@@ -90,7 +90,7 @@ class Preprocessor::Impl {
 Status Preprocessor::Impl::Check(const FrameView& frame, const BlockMap& changed,
                                  const ImageTarget& target) const {
   DELTACNN_RETURN_IF_ERROR(frame.Check());
-  const int channels = options_.order == ChannelOrder::kGray ? 1 : 3;
+  const int channels = spec_.color == InputSpec::Color::kGray ? 1 : 3;
   if (target.channels != channels) {
     return Misuse("the input has " + std::to_string(target.channels) + " channels, the order " +
                   (channels == 1 ? "gray needs 1" : "RGB or BGR needs 3") +
@@ -109,9 +109,9 @@ Status Preprocessor::Impl::Check(const FrameView& frame, const BlockMap& changed
                   std::to_string(frame.height) + "; take both from one ChangeDetector");
   }
   for (int c = 0; c < channels; ++c) {
-    if (!std::isfinite(options_.mean[c]) || !std::isfinite(options_.deviation[c]) ||
-        options_.deviation[c] == 0 || !std::isfinite(options_.pad)) {
-      return Misuse("mean, deviation and pad must be finite, and the deviation not 0");
+    if (!std::isfinite(spec_.mean[c]) || !std::isfinite(spec_.std[c]) || spec_.std[c] == 0 ||
+        !std::isfinite(spec_.pad_value)) {
+      return Misuse("mean, std and pad_value must be finite, and std not 0");
     }
   }
   return {};
@@ -120,9 +120,9 @@ Status Preprocessor::Impl::Check(const FrameView& frame, const BlockMap& changed
 void Preprocessor::Impl::Configure(const FrameView& frame, const ImageTarget& target) {
   picture_ = frame;
   target_ = target;
-  geometry_ = ComputeGeometry(options_, frame.width, frame.height, target.width, target.height);
+  geometry_ = ComputeGeometry(spec_, frame.width, frame.height, target.width, target.height);
   transform = geometry_.transform();
-  color_ = ColorConverter(frame, options_.order);
+  color_ = ColorConverter(frame, spec_.color);
 
   const std::vector<Tap>& taps = geometry_.x.taps;
   const auto used = static_cast<int>(taps.size());
@@ -161,8 +161,7 @@ void Preprocessor::Impl::FillTarget(const ImageTarget& target) const {
     for (int x = 0; x < target.width; ++x) {
       float* pixel = target.Pixel(y, x);
       for (int c = 0; c < target.channels; ++c) {
-        pixel[c * target.channel_stride] =
-            (options_.pad - options_.mean[c]) / options_.deviation[c];
+        pixel[c * target.channel_stride] = (spec_.pad_value - spec_.mean[c]) / spec_.std[c];
       }
       target.Mark(y, x);
     }
@@ -241,8 +240,8 @@ int64_t Preprocessor::Impl::WriteRow(const LevelRow& levels, int row, const Imag
   for (const Span& span : spans_) {
     for (int c = 0; c < kChannels; ++c) {
       rows::Interpolate(levels[c].data(), &first_columns_[span.begin], &weights_[span.begin],
-                        options_.mean[c], options_.deviation[c],
-                        static_cast<size_t>(span.end - span.begin), &input_[c][span.begin]);
+                        spec_.mean[c], spec_.std[c], static_cast<size_t>(span.end - span.begin),
+                        &input_[c][span.begin]);
     }
     for (int x = span.begin; x < span.end;) {
       const int input_x = geometry_.x.begin + x;
@@ -305,8 +304,7 @@ Result<int64_t> Preprocessor::Impl::Apply(const FrameView& frame, const BlockMap
   return fresh ? static_cast<int64_t>(target.width) * target.height : count;
 }
 
-Preprocessor::Preprocessor(const PreprocessOptions& options)
-    : impl_(std::make_unique<Impl>(options)) {}
+Preprocessor::Preprocessor(const InputSpec& spec) : impl_(std::make_unique<Impl>(spec)) {}
 Preprocessor::~Preprocessor() = default;
 Preprocessor::Preprocessor(Preprocessor&&) noexcept = default;
 Preprocessor& Preprocessor::operator=(Preprocessor&&) noexcept = default;

@@ -6,6 +6,8 @@
 namespace deltacnn {
 namespace {
 
+using Resize = InputSpec::Resize;
+
 // The source, `resized` pixels long after scaling, is placed so that its pixel 0 falls on input
 // pixel `start`, which may be negative; input pixels outside the input or the source are not part
 // of the axis.
@@ -30,20 +32,20 @@ Axis MakeAxis(int source, int resized, int input, int start) {
 
 }  // namespace
 
-Geometry ComputeGeometry(const PreprocessOptions& options, int source_width, int source_height,
+Geometry ComputeGeometry(const InputSpec& spec, int source_width, int source_height,
                          int input_width, int input_height) {
   int width = input_width;
   int height = input_height;
-  if (options.fit != Fit::kStretch) {
+  if (spec.resize != Resize::kStretch) {
     const double ratio_x = static_cast<double>(input_width) / source_width;
     const double ratio_y = static_cast<double>(input_height) / source_height;
     const double ratio =
-        options.fit == Fit::kLetterbox ? std::min(ratio_x, ratio_y) : std::max(ratio_x, ratio_y);
+        spec.resize == Resize::kLetterbox ? std::min(ratio_x, ratio_y) : std::max(ratio_x, ratio_y);
     width = std::max(1, static_cast<int>(std::lround(source_width * ratio)));
     height = std::max(1, static_cast<int>(std::lround(source_height * ratio)));
   }
   // Half of the room left, or of the excess, goes to the left and top, rounded down.
-  const bool centered = options.centered || options.fit == Fit::kCrop;
+  const bool centered = spec.align == InputSpec::Align::kCentre || spec.resize == Resize::kCrop;
   const int left = centered ? (input_width - width) >> 1 : 0;
   const int top = centered ? (input_height - height) >> 1 : 0;
   return {MakeAxis(source_width, width, input_width, left),

@@ -3,8 +3,7 @@
 
 #include <vector>
 
-#include "deltacnn/frame.h"
-#include "deltacnn/video.h"
+#include "deltacnn/input.h"
 
 namespace deltacnn {
 
@@ -30,7 +29,7 @@ struct Geometry {
   PixelTransform transform() const { return {x.scale, y.scale, x.offset, y.offset}; }
 };
 
-Geometry ComputeGeometry(const PreprocessOptions& options, int source_width, int source_height,
+Geometry ComputeGeometry(const InputSpec& spec, int source_width, int source_height,
                          int input_width, int input_height);
 
 }  // namespace deltacnn

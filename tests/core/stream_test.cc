@@ -1,51 +1,12 @@
 // Streams: what they share and do not share, what they report, and what they must not do.
 #include "deltacnn/stream.h"
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <thread>
 
-#include "graph_maker.h"
-
-namespace {
-std::atomic<int64_t> allocations{0};
-}  // namespace
-
-// Every allocation of this program counts, so that a test can ask for none. (Not inline: compilers
-// warn where they see that memory comes from malloc.)
-#define DELTACNN_HOOK [[gnu::noinline]]
-DELTACNN_HOOK void* operator new(size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-DELTACNN_HOOK void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return std::malloc(size == 0 ? 1 : size);
-}
-DELTACNN_HOOK void* operator new(size_t size, std::align_val_t alignment) {
-  ++allocations;
-  const auto align = static_cast<size_t>(alignment);
-  if (void* memory = std::aligned_alloc(align, (size / align + 1) * align)) return memory;
-  throw std::bad_alloc();
-}
-DELTACNN_HOOK void operator delete(void* memory) noexcept { std::free(memory); }
-DELTACNN_HOOK void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-DELTACNN_HOOK void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-DELTACNN_HOOK void operator delete(void* memory, size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
-#undef DELTACNN_HOOK
+#include "conv_net.h"
 
 namespace deltacnn::testing {
 namespace {
-
-std::shared_ptr<const Plan> PlanOf(const GraphMaker& maker) {
-  auto plan = Plan::Compile(Model(maker.graph));
-  EXPECT_TRUE(plan.ok()) << plan.error().message;
-  return plan.ok() ? *plan : nullptr;
-}
 
 Stream StreamOf(std::shared_ptr<const Plan> plan, int threads = 1) {
   StreamOptions options;
@@ -60,35 +21,6 @@ StepReport StepWith(Stream& stream, const Tensor& input) {
   const auto report = stream.Step();
   EXPECT_TRUE(report.ok());
   return *report;
-}
-
-/// Stem, residual block with a squeeze-and-excite gate, two heads: 48x40 pixels, work for threads.
-GraphMaker ConvNet() {
-  std::mt19937 rng(1);
-  GraphMaker net;
-  net.most_elements = 1 << 20;
-  const ValueId image = net.Input("image", {1, 3, 48, 40});
-  const ValueId stem = net.Add("Relu", {net.Conv(rng, image, 24, 3, 1, 1)});
-  const ValueId down = net.Add("Relu", {net.Conv(rng, stem, 32, 3, 2, 1)});
-  const ValueId gate =
-      net.Add("Sigmoid", {net.Conv(rng, net.Add("GlobalAveragePool", {down}), 32, 1)});
-  const ValueId block =
-      net.Add("Add", {net.Add("Mul", {net.Conv(rng, down, 32, 3, 1, 1), gate}), down});
-  net.Output(net.Conv(rng, block, 10, 1));
-  net.Output(net.Add("Softmax", {net.Add("Flatten", {net.Add("GlobalMaxPool", {block})})}));
-  return net;
-}
-
-void ChangeBlock(Tensor& image, std::mt19937& rng) {
-  const int64_t height = image.shape[2];
-  const int64_t width = image.shape[3];
-  const auto top = static_cast<int64_t>(rng()) % height;
-  const auto left = static_cast<int64_t>(rng()) % width;
-  for (int64_t c = 0; c < image.shape[1]; ++c)
-    for (int64_t y = top; y < std::min(height, top + 6); ++y)
-      for (int64_t x = left; x < std::min(width, left + 7); ++x)
-        image.as<float>()[static_cast<size_t>((c * height + y) * width + x)] =
-            std::uniform_real_distribution<float>(-1, 1)(rng);
 }
 
 TEST(Stream, ThreadsDoNotChangeABit) {
@@ -518,36 +450,6 @@ TEST(WorkLog, WantsAPicture) {
   GraphMaker net;
   net.Output(net.Add("Relu", {net.Input("x", {4, 4})}));
   EXPECT_EQ(StreamOf(PlanOf(net)).TrackWorkMap().error().code, ErrorCode::kUnsupported);
-}
-
-TEST(Stream, AllocatesNothingAfterTheFirstStep) {
-  const Policy approximate{.reach = 2, .cutoff = 0.1f, .strong = 0.2f, .refresh = 8};
-  for (const auto& [threads, policy] :
-       {std::pair{1, Policy{}}, {3, Policy{}}, {1, approximate}, {3, approximate}}) {
-    auto created = Stream::Create(PlanOf(ConvNet()), {.threads = threads, .policy = policy});
-    ASSERT_TRUE(created.ok());
-    Stream& stream = *created;
-    std::mt19937 rng(10);
-    Tensor image = RandomTensor(rng, {1, 3, 48, 40});
-    StepWith(stream, image);
-    const int64_t before = allocations;
-    for (int step = 0; step < 200; ++step) {
-      switch (rng() % 4) {
-        case 0:
-          break;
-        case 1:
-          image.as<float>()[rng() % 5760] += 1;
-          break;
-        case 2:
-          ChangeBlock(image, rng);
-          break;
-        default:
-          for (float& value : image.as<float>()) value = -value;
-      }
-      if (!stream.SetInput(0, image).ok() || !stream.Step().ok()) FAIL();
-    }
-    EXPECT_EQ(allocations - before, 0) << threads << " threads";
-  }
 }
 
 }  // namespace

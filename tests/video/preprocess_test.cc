@@ -11,6 +11,10 @@
 namespace deltacnn {
 namespace {
 
+using Align = InputSpec::Align;
+using Color = InputSpec::Color;
+using Resize = InputSpec::Resize;
+
 // A network input with gaps between pixels and rows that nobody may touch.
 class Input {
  public:
@@ -55,15 +59,15 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
 // Textbook arithmetic in double.
 class Reference {
  public:
-  Reference(const PreprocessOptions& options, const FrameView& frame, int width, int height)
-      : options_(options), frame_(frame) {
+  Reference(const InputSpec& spec, const FrameView& frame, int width, int height)
+      : spec_(spec), frame_(frame) {
     double rx = static_cast<double>(width) / frame.width;
     double ry = static_cast<double>(height) / frame.height;
-    if (options.fit == Fit::kLetterbox) rx = ry = std::min(rx, ry);
-    if (options.fit == Fit::kCrop) rx = ry = std::max(rx, ry);
+    if (spec.resize == Resize::kLetterbox) rx = ry = std::min(rx, ry);
+    if (spec.resize == Resize::kCrop) rx = ry = std::max(rx, ry);
     resized_width_ = std::max(1L, std::lround(frame.width * rx));
     resized_height_ = std::max(1L, std::lround(frame.height * ry));
-    if (options.centered || options.fit == Fit::kCrop) {
+    if (spec.align == Align::kCentre || spec.resize == Resize::kCrop) {
       left_ = std::floor((width - resized_width_) / 2.0);
       top_ = std::floor((height - resized_height_) / 2.0);
     }
@@ -72,7 +76,7 @@ class Reference {
   double At(int y, int x, int c) const {
     const double ry = y - top_;
     const double rx = x - left_;
-    double level = options_.pad;
+    double level = spec_.pad_value;
     if (ry >= 0 && ry < resized_height_ && rx >= 0 && rx < resized_width_) {
       const double sy = Source(ry, resized_height_, frame_.height);
       const double sx = Source(rx, resized_width_, frame_.width);
@@ -84,7 +88,7 @@ class Reference {
       const double bottom = Level(y1, x0, c) * (x0 + 1 - sx) + Level(y1, x1, c) * (sx - x0);
       level = top * (y0 + 1 - sy) + bottom * (sy - y0);
     }
-    return (level - options_.mean[c]) / options_.deviation[c];
+    return (level - spec_.mean[c]) / spec_.std[c];
   }
 
  private:
@@ -119,11 +123,11 @@ class Reference {
       }
       gray = luma;
     }
-    if (options_.order == ChannelOrder::kGray) return std::clamp(gray, 0.0, 255.0);
-    return std::clamp(rgb[options_.order == ChannelOrder::kBgr ? 2 - c : c], 0.0, 255.0);
+    if (spec_.color == Color::kGray) return std::clamp(gray, 0.0, 255.0);
+    return std::clamp(rgb[spec_.color == Color::kBgr ? 2 - c : c], 0.0, 255.0);
   }
 
-  PreprocessOptions options_;
+  InputSpec spec_;
   FrameView frame_;
   double resized_width_ = 0;
   double resized_height_ = 0;
@@ -132,7 +136,7 @@ class Reference {
 };
 
 struct Case {
-  PreprocessOptions options;
+  InputSpec spec;
   int source_width;
   int source_height;
   int width;
@@ -140,22 +144,20 @@ struct Case {
 };
 
 std::vector<Case> Cases() {
-  const PreprocessOptions plain;
-  const PreprocessOptions top_left = {.centered = false, .pad = 0, .order = ChannelOrder::kBgr};
-  const PreprocessOptions imagenet = {.fit = Fit::kStretch,
-                                      .mean = {123.675F, 116.28F, 103.53F},
-                                      .deviation = {58.4F, 57.1F, 57.4F}};
-  const PreprocessOptions crop = {.fit = Fit::kCrop, .deviation = {255, 255, 255}};
-  const PreprocessOptions gray = {.order = ChannelOrder::kGray, .mean = {127.5F}};
+  const InputSpec plain;
+  const InputSpec top_left = {.color = Color::kBgr, .pad_value = 0, .align = Align::kTopLeft};
+  const InputSpec imagenet = {.mean = {123.675F, 116.28F, 103.53F},
+                              .std = {58.4F, 57.1F, 57.4F},
+                              .resize = Resize::kStretch};
+  const InputSpec crop = {.std = {1, 1, 1}, .resize = Resize::kCrop};
+  const InputSpec gray = {.color = Color::kGray, .mean = {127.5F}};
   return {{plain, 64, 36, 32, 32},    {plain, 97, 63, 130, 70},   {top_left, 75, 41, 48, 64},
           {top_left, 33, 50, 33, 50}, {imagenet, 81, 47, 29, 66}, {imagenet, 16, 16, 64, 64},
           {crop, 90, 51, 40, 40},     {crop, 51, 90, 70, 40},     {gray, 61, 37, 50, 50},
           {gray, 1, 1, 5, 3},         {plain, 3, 200, 40, 40},    {crop, 300, 2, 33, 32}};
 }
 
-int ChannelsOf(const PreprocessOptions& options) {
-  return options.order == ChannelOrder::kGray ? 1 : 3;
-}
+int ChannelsOf(const InputSpec& spec) { return spec.color == Color::kGray ? 1 : 3; }
 
 TEST(Preprocessor, AgreesWithTextbookArithmetic) {
   std::mt19937 random(1);
@@ -168,18 +170,18 @@ TEST(Preprocessor, AgreesWithTextbookArithmetic) {
         picture.view().matrix = matrix;
         picture.view().range =
             matrix == ColorMatrix::kBt709 ? ColorRange::kFull : ColorRange::kLimited;
-        Input input(test.width, test.height, ChannelsOf(test.options));
-        Preprocessor preprocessor(test.options);
+        Input input(test.width, test.height, ChannelsOf(test.spec));
+        Preprocessor preprocessor(test.spec);
         ASSERT_TRUE(preprocessor
                         .Apply(picture.view(), EveryBlock(test.source_width, test.source_height),
                                input.target())
                         .ok());
-        const Reference reference(test.options, picture.view(), test.width, test.height);
+        const Reference reference(test.spec, picture.view(), test.width, test.height);
         for (int y = 0; y < test.height; ++y) {
           for (int x = 0; x < test.width; ++x) {
-            for (int c = 0; c < ChannelsOf(test.options); ++c) {
-              ASSERT_NEAR(input.At(y, x, c) * test.options.deviation[c],
-                          reference.At(y, x, c) * test.options.deviation[c], 2e-3)
+            for (int c = 0; c < ChannelsOf(test.spec); ++c) {
+              ASSERT_NEAR(input.At(y, x, c) * test.spec.std[c],
+                          reference.At(y, x, c) * test.spec.std[c], 2e-3)
                   << LayoutOf(format).name << " (" << y << "," << x << "," << c << ")";
             }
           }
@@ -198,11 +200,11 @@ TEST(Preprocessor, IncrementalEqualsFromScratchBitForBit) {
                    << LayoutOf(format).name << " " << test.source_width << "x" << test.source_height
                    << " to " << test.width << "x" << test.height);
       const bool planar = random() % 2 == 0;
-      const int channels = ChannelsOf(test.options);
+      const int channels = ChannelsOf(test.spec);
       Picture picture(format, test.source_width, test.source_height, 5);
       picture.Randomize(random);
       ChangeDetector detector;
-      Preprocessor preprocessor(test.options);
+      Preprocessor preprocessor(test.spec);
       Input input(test.width, test.height, channels, planar);
       Input before = input;
       for (int step = 0; step < 8; ++step) {
@@ -213,7 +215,7 @@ TEST(Preprocessor, IncrementalEqualsFromScratchBitForBit) {
         ASSERT_TRUE(count.ok());
 
         Input scratch(test.width, test.height, channels, planar);
-        Preprocessor other(test.options);
+        Preprocessor other(test.spec);
         ASSERT_TRUE(other
                         .Apply(picture.view(), EveryBlock(test.source_width, test.source_height),
                                scratch.target())
@@ -313,8 +315,8 @@ TEST(Preprocessor, StartsAfreshWhenItMust) {
 
 TEST(Preprocessor, TransformMapsTheInputOntoThePicture) {
   const Picture picture(PixelFormat::kI420, 640, 360);
-  const auto transform = [&](const PreprocessOptions& options, int width, int height) {
-    Preprocessor preprocessor(options);
+  const auto transform = [&](const InputSpec& spec, int width, int height) {
+    Preprocessor preprocessor(spec);
     const Input input(width, height, 3);
     EXPECT_TRUE(preprocessor.Apply(picture.view(), EveryBlock(640, 360), input.target()).ok());
     return preprocessor.transform();
@@ -324,12 +326,12 @@ TEST(Preprocessor, TransformMapsTheInputOntoThePicture) {
   EXPECT_DOUBLE_EQ(letterbox.SourceX(416), 640);
   EXPECT_NEAR(letterbox.SourceY(91), 0, 1e-9);
   EXPECT_NEAR(letterbox.SourceY(325), 360, 1e-9);
-  const PixelTransform top_left = transform({.centered = false}, 416, 416);
+  const PixelTransform top_left = transform({.align = Align::kTopLeft}, 416, 416);
   EXPECT_DOUBLE_EQ(top_left.SourceY(0), 0);
-  const PixelTransform stretch = transform({.fit = Fit::kStretch}, 320, 240);
+  const PixelTransform stretch = transform({.resize = Resize::kStretch}, 320, 240);
   EXPECT_DOUBLE_EQ(stretch.SourceX(320), 640);
   EXPECT_DOUBLE_EQ(stretch.SourceY(240), 360);
-  const PixelTransform crop = transform({.fit = Fit::kCrop}, 180, 180);
+  const PixelTransform crop = transform({.resize = Resize::kCrop}, 180, 180);
   EXPECT_DOUBLE_EQ(crop.SourceY(180), 360);
   EXPECT_DOUBLE_EQ(crop.SourceX(0), 140);
   EXPECT_DOUBLE_EQ(crop.SourceX(180), 500);
@@ -338,20 +340,18 @@ TEST(Preprocessor, TransformMapsTheInputOntoThePicture) {
 TEST(Preprocessor, RejectsWhatDoesNotFitTogether) {
   const Picture picture(PixelFormat::kI420, 64, 48);
   const Input input(32, 32, 3);
-  const auto message = [&](const PreprocessOptions& options, const BlockMap& map,
-                           const ImageTarget& target) {
-    Preprocessor preprocessor(options);
+  const auto message = [&](const InputSpec& spec, const BlockMap& map, const ImageTarget& target) {
+    Preprocessor preprocessor(spec);
     const auto result = preprocessor.Apply(picture.view(), map, target);
     EXPECT_FALSE(result.ok());
     return result.ok() ? "" : result.error().message;
   };
   const BlockMap map = EveryBlock(64, 48);
-  EXPECT_NE(message({.order = ChannelOrder::kGray}, map, input.target()).find("gray needs 1"),
+  EXPECT_NE(message({.color = Color::kGray}, map, input.target()).find("gray needs 1"),
             std::string::npos);
   EXPECT_NE(message({}, EveryBlock(64, 40), input.target()).find("64x48"), std::string::npos);
   EXPECT_NE(message({}, map, {}).find("channels"), std::string::npos);
-  EXPECT_NE(message({.deviation = {1, 0, 1}}, map, input.target()).find("deviation"),
-            std::string::npos);
+  EXPECT_NE(message({.std = {1, 0, 1}}, map, input.target()).find("std"), std::string::npos);
   EXPECT_NE(message({.mean = {std::numeric_limits<float>::quiet_NaN()}}, map, input.target())
                 .find("mean"),
             std::string::npos);

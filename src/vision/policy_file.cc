@@ -1,15 +1,14 @@
-// Policy files: what `tune` writes and --policy reads.
-#include <fmt/format.h>
-
-#include <cstdlib>
+// Policy files: what `tune` writes.
 #include <fstream>
-#include <iterator>
+#include <nlohmann/json.hpp>
 #include <type_traits>
 
-#include "policy.h"
+#include "vision/policy_numbers.h"
 
-namespace deltacnn::cli {
+namespace deltacnn {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 constexpr const char* kVersionKey = "deltacnn_policy";
 constexpr int kVersion = 1;
@@ -30,8 +29,8 @@ std::string SetNumber(const Json& field, Number& number, double least, double mo
   const bool fits = std::is_integral_v<Number> ? field.is_number_integer() : field.is_number();
   const double value = fits ? field.get<double>() : 0;
   if (!fits || !(value >= least && value <= most)) {
-    return fmt::format("wants {} from {:g} to {:g}",
-                       std::is_integral_v<Number> ? "a whole number" : "a number", least, most);
+    return std::string("wants ") + (std::is_integral_v<Number> ? "a whole number" : "a number") +
+           " from " + ShortNumber(least) + " to " + ShortNumber(most);
   }
   number = static_cast<Number>(value);
   return {};
@@ -39,7 +38,7 @@ std::string SetNumber(const Json& field, Number& number, double least, double mo
 
 /// What is wrong with a field besides the numbers; empty: nothing.
 std::string CheckNote(const std::string& key, const Json& field) {
-  if (key == kVersionKey) return field == kVersion ? "" : fmt::format("wants {}", kVersion);
+  if (key == kVersionKey) return field == kVersion ? "" : "wants " + std::to_string(kVersion);
   if (key == "model") return field.is_string() ? "" : "wants a text";
   if (key == "target") return field.is_number() ? "" : "wants a number";
   if (key == "measured") return field.is_object() ? "" : "wants an object";
@@ -48,28 +47,16 @@ std::string CheckNote(const std::string& key, const Json& field) {
 
 }  // namespace
 
-Json NumbersOf(const RunPolicy& policy) {
-  Json json;
-  ForEachNumber(policy, [&](const char* key, auto number, double /*least*/, double /*most*/) {
-    if constexpr (std::is_integral_v<decltype(number)>) {
-      json[key] = number;
-    } else {  // 0.02, not the double nearest to the float
-      json[key] = std::strtod(fmt::format("{}", number).c_str(), nullptr);
-    }
-  });
-  return json;
-}
-
-Result<RunPolicy> ReadPolicy(const std::string& path) {
+Result<VideoPolicy> ReadPolicyFile(const std::string& path) {
   const auto fail = [&](const std::string& what) {
-    return Error{ErrorCode::kUsage, "--policy " + path + ": " + what};
+    return Error{ErrorCode::kUsage, "policy " + path + ": " + what};
   };
   const std::string text = ReadStart(path);
   if (text.empty()) return fail("neither exact, balanced or fast nor a file that can be read");
   const Json json = Json::parse(text, nullptr, false);
   if (!json.is_object() || !json.contains(kVersionKey))
     return fail("is no policy file; 'deltacnn tune' writes one");
-  RunPolicy policy{.name = path};
+  VideoPolicy policy{.name = path};
   for (const auto& item : json.items()) {
     const std::string& key = item.key();
     const Json& field = item.value();
@@ -81,10 +68,10 @@ Result<RunPolicy> ReadPolicy(const std::string& path) {
       wrong = SetNumber(field, number, least, most);
     });
     if (!known) wrong = CheckNote(key, field);
-    if (!wrong.empty()) return fail(fmt::format("\"{}\" {}", key, wrong));
+    if (!wrong.empty()) return fail("\"" + key + "\" " + wrong);
   }
   if (json.contains("model")) policy.tuned_for = json["model"].get<std::string>();
   return policy;
 }
 
-}  // namespace deltacnn::cli
+}  // namespace deltacnn
