@@ -125,7 +125,7 @@ struct Preset {
   InputSpec input;
   float conf = 0.4F;         // objects below are dropped, key points below are not drawn
   float iou = 0.5F;          // of two boxes of a class that overlap more, the worse is dropped
-  int max_detections = 300;  // and entries of a classification's `topk` at most 5
+  int max_detections = 300;  // also of `topk`, which has at most 5
   int keypoints = 0;         // of each object, for YOLO pose models
   BoxFormat box_format = BoxFormat::kYxyx;    // for kNms and kBoxes
   bool normalized_boxes = false;              // for both: coordinates are shares of the input size

@@ -9,11 +9,11 @@
 namespace deltacnn {
 
 enum class ErrorCode {
-  kUsage,         // the caller asked for something that makes no sense (program exit code 2)
-  kUnsupported,   // valid input that this version cannot handle (program exit code 2)
-  kInvalidModel,  // the ONNX file is damaged or contradicts itself (exit code 1)
-  kIo,            // a file, camera or network peer failed (exit code 1)
-  kLimit,         // a size limit that guards against hostile input was exceeded (exit code 1)
+  kUsage,         // the caller asked for something that makes no sense
+  kUnsupported,   // valid input that this version cannot handle
+  kInvalidModel,  // the ONNX file is damaged or contradicts itself
+  kIo,            // a file, camera or network peer failed
+  kLimit,         // memory is missing, or a limit that guards against hostile input was exceeded
 };
 
 /// One line of text: where it happened, what is wrong, what to do about it.

@@ -15,10 +15,11 @@
 namespace deltacnn {
 
 /// What a stream may give up for speed. By default nothing: every output has the bits of a dense
-/// step.
+/// step. The numbers of "balanced" and "fast" are those of VideoPolicy::Find (vision.h).
 ///
-/// Whatever is left out stays marked or is compared again with the value last propagated, so
-/// nothing drifts: see docs/policies.md for what the numbers mean and cost.
+/// A cell of a layer is one pixel of its output. Whatever is left out stays marked or is compared
+/// again with the value last propagated, so nothing drifts: see docs/policies.md for what the
+/// numbers mean and cost.
 struct Policy {
   /// A layer updates only cells that overlap a changed input pixel or lie at most this many cells
   /// of their own from one that does. Negative: no limit. Takes effect for models with one image
@@ -44,7 +45,7 @@ struct Policy {
 };
 
 struct StreamOptions {
-  int threads = 1;  // results do not depend on it
+  int threads = 1;  // 1..1024; results do not depend on it
   /// Where the stream computes; null: on `threads` threads of its own, the calling one included.
   std::shared_ptr<Executor> executor = nullptr;
   Policy policy = {};
@@ -59,7 +60,9 @@ struct StreamOptions {
 
 /// What a step did.
 struct StepReport {
-  bool dense = false;        // every pixel was computed: the first step, or after Reset
+  /// Every pixel was computed: in the first step, after Reset, and where that is faster because
+  /// nearly everything changes.
+  bool dense = false;
   double macs_share = 0;     // multiply-adds done / multiply-adds of a dense step
   double input_changed = 0;  // share of the input pixels that changed and were taken up
   double pending = 0;        // share that changed and waits, under StreamOptions::budget_ms
@@ -87,7 +90,8 @@ struct WorkMap {
 /// After the first step nothing is allocated, unless output shapes depend on the data.
 class Stream {
  public:
-  /// Allocates Plan::state_bytes() bytes.
+  /// Allocates Plan::state_bytes() bytes, and lists and masks of a few per cent of that. kUsage
+  /// without a plan and for options out of range, kLimit where there is no memory.
   static Result<Stream> Create(std::shared_ptr<const Plan> plan, const StreamOptions& options = {});
   Stream(Stream&&) noexcept;
   Stream& operator=(Stream&&) noexcept;
@@ -95,19 +99,22 @@ class Stream {
 
   const Plan& plan() const;
 
-  /// Copies a whole tensor into input `index` and marks the pixels whose bits differ.
-  /// Shape and type must be the plan's.
+  /// Copies a whole tensor into input `index` and marks the pixels whose bits differ. kUsage for
+  /// an index, type or shape that is not the plan's.
   Status SetInput(size_t index, const TensorView& tensor);
 
-  /// The window onto input `index` for writers that know what changed; an error unless it is a
-  /// float32 image: [1,C,H,W], or [1,H,W,C] as the plan stores it. Write pixels, mark them, Step().
+  /// The window onto input `index` for writers that know what changed: write pixels, mark them,
+  /// Step(). Valid as long as the stream is (moved or not). kUsage for an index that is not,
+  /// kUnsupported unless it is a float32 image: [1,C,H,W], or [1,H,W,C] as the plan stores it.
   Result<ImageTarget> Image(size_t index);
 
-  /// Brings all outputs up to date with the inputs. The first step computes everything.
+  /// Brings all outputs up to date with the inputs. The first step computes everything. Fails only
+  /// where shapes depend on the data: kLimit for memory, or the error of a node that cannot run.
   Result<StepReport> Step();
 
-  /// Output `index`, row-major; valid until the next Step, Reset or move. One whose shape depends
-  /// on the data has no elements before the first step and after one that failed.
+  /// Output `index`, row-major; valid until the next Step, Reset or move, and meaningful after the
+  /// first Step. One whose shape depends on the data has no elements before that and after a Step
+  /// that failed, nor has one with an index that is not.
   TensorView Output(size_t index) const;
 
   /// Names the regions of the image input where objects are or seem to be, in place of those named

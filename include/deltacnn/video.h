@@ -5,10 +5,12 @@
 //   ChangeDetector changes;
 //   Preprocessor preprocess({.color = InputSpec::Color::kBgr});
 //   for (auto frame = source->Next(); frame.ok() && *frame; frame = source->Next()) {
-//     changes.Update(**frame);
-//     preprocess.Apply(changes.held(), changes.changed(), stream_input);
+//     if (!changes.Update(**frame).ok()) break;
+//     if (!preprocess.Apply(changes.held(), changes.changed(), stream_input).ok()) break;
 //     ...
 //   }
+//
+// vision.h joins these with a network and its answers.
 #pragma once
 
 #include <array>

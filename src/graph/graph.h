@@ -20,8 +20,13 @@ inline constexpr ValueId kNoValue = -1;  // an optional input or output that is 
 using TensorPtr = std::shared_ptr<const Tensor>;
 
 /// A node attribute. `SubgraphMarker` records that a subgraph was present, which only an If may
-/// have.
-struct SubgraphMarker {};
+/// have. Its copy constructor keeps libstdc++ (12) from taking the variant for one that is never
+/// without a value: it would then destroy one whose copy has failed for lack of memory, and crash.
+struct SubgraphMarker {
+  SubgraphMarker() = default;
+  SubgraphMarker(const SubgraphMarker& /*other*/) {}
+  SubgraphMarker& operator=(const SubgraphMarker&) = default;
+};
 using Attribute =
     std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>,
                  std::vector<std::string>, TensorPtr, SubgraphMarker>;

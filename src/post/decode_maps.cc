@@ -32,26 +32,25 @@ class ClassificationDecoder final : public FamilyDecoder {
                       [](const ClassScore& a, const ClassScore& b) {
                         return a.score != b.score ? a.score > b.score : a.class_id < b.class_id;
                       });
-    double sum = 0;
     double exp_sum = 0;
     float lowest = INFINITY;
     const double top = order_.front().score;
     for (const ClassScore& entry : order_) {
-      sum += entry.score;
       exp_sum += std::exp(entry.score - top);
       lowest = std::min(lowest, entry.score);
     }
-    // Quantised probabilities may miss a sum of one by a few per cent.
-    const bool is_distribution = lowest >= -1e-6F && std::abs(sum - 1) < 0.1;
+    // The sum of probabilities says nothing: quantised ones miss 1 by far, sigmoids have any.
+    if (lowest < -1e-3F || top > 1 + 1e-3) logits_ = true;
     for (size_t i = 0; i < count; ++i) {
       const double score = order_[i].score;
       answer.topk.push_back(
-          {order_[i].class_id,
-           static_cast<float>(is_distribution ? score : std::exp(score - top) / exp_sum)});
+          {order_[i].class_id, static_cast<float>(logits_ ? std::exp(score - top) / exp_sum
+                                                          : std::clamp(score, 0.0, 1.0))});
     }
   }
 
   size_t count_;
+  bool logits_ = false;  // a value was seen that is no probability
   std::vector<ClassScore> order_;
 };
 

@@ -207,10 +207,10 @@ std::optional<InputSize> FindInputSize(const ModelFacts& facts) {
     const Shape& s = input.shape;
     if (s.size() != 4) continue;
     if (is_image(s[1], s[2], s[3])) {
-      return InputSize{static_cast<int>(s[3]), static_cast<int>(s[2])};
+      return InputSize{static_cast<int>(s[3]), static_cast<int>(s[2]), static_cast<int>(s[1])};
     }
     if (is_image(s[3], s[1], s[2])) {
-      return InputSize{static_cast<int>(s[2]), static_cast<int>(s[1])};
+      return InputSize{static_cast<int>(s[2]), static_cast<int>(s[1]), static_cast<int>(s[3])};
     }
   }
   return std::nullopt;

@@ -79,6 +79,7 @@ Error Misfit(const Preset& preset, const ModelFacts& facts, const std::string& e
 struct InputSize {
   int width = 0;
   int height = 0;
+  int channels = 3;
 };
 
 /// Size of the first image-shaped input, NCHW or NHWC; nothing if there is none.

@@ -140,11 +140,14 @@ int MetadataKeyPoints(const ModelFacts& facts) {
   return shape[0] >= 1 && shape[0] <= 1000 ? shape[0].get<int>() : 0;
 }
 
-/// A preset of the table, with the number of key points that metadata states.
+/// A preset of the table, with the number of key points that metadata states; gray where the input
+/// has one channel.
 std::optional<Preset> PresetFor(const ModelFacts& facts, const std::string& name) {
   std::optional<Preset> preset = BuiltInPreset(name);
-  if (!preset || preset->keypoints == 0) return preset;
-  const int keypoints = MetadataKeyPoints(facts);
+  if (!preset) return preset;
+  const auto input = FindInputSize(facts);
+  if (input && input->channels == 1) preset->input.color = InputSpec::Color::kGray;
+  const int keypoints = preset->keypoints == 0 ? 0 : MetadataKeyPoints(facts);
   if (keypoints > 0 && keypoints != preset->keypoints) {
     preset->keypoints = keypoints;
     preset->skeleton.clear();

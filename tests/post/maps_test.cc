@@ -32,6 +32,31 @@ TEST(Classification, LeavesProbabilitiesAlone) {
   EXPECT_FLOAT_EQ(answer.topk[0].score, 0.75F);
 }
 
+TEST(Classification, TakesWhatIsWithinZeroAndOneForProbabilities) {
+  FakeModel model(32, 32);
+  model.Add("probs", {1, 10});  // quantised: their sum is far from 1
+  model.Data()[4] = 0.5F;
+  model.Data()[9] = 0.25F;
+  EXPECT_FLOAT_EQ(model.Decode(model.Find()).topk[0].score, 0.5F);
+}
+
+TEST(Classification, OfLogitsStaysSo) {
+  FakeModel model(32, 32);
+  model.Add("logits", {1, 2});
+  const Preset preset = model.Find();
+  auto decoder = Decoder::Create(preset, model.facts());
+  ASSERT_TRUE(decoder.ok());
+  Answer answer;
+  const auto best = [&](float first, float second) {
+    model.Data()[0] = first;
+    model.Data()[1] = second;
+    EXPECT_TRUE(decoder->Decode(model.Views(), 0.4F, 0.5F, answer).ok());
+    return answer.topk[0].score;
+  };
+  EXPECT_FLOAT_EQ(best(3, 3), 0.5F);
+  EXPECT_FLOAT_EQ(best(0.75F, 0.75F), 0.5F);  // could be probabilities, but is known better
+}
+
 TEST(Classification, IgnoresValuesThatAreNotNumbers) {
   FakeModel model(32, 32);
   model.Add("scores", {1, 3});
