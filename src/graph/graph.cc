@@ -1,5 +1,7 @@
 #include "graph/graph.h"
 
+#include <algorithm>
+
 namespace deltacnn {
 namespace {
 
@@ -12,6 +14,12 @@ T Get(const Node& node, const std::string& key, T fallback) {
 }
 
 }  // namespace
+
+std::string OneLine(std::string text) {
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
 
 int64_t Node::Int(const std::string& key, int64_t fallback) const {
   return Get(*this, key, fallback);

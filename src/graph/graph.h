@@ -19,6 +19,10 @@ inline constexpr ValueId kNoValue = -1;  // an optional input or output that is 
 
 using TensorPtr = std::shared_ptr<const Tensor>;
 
+/// The text without line breaks and other control characters: names and attributes come from files
+/// and end up in one-line messages, tables and terminals.
+std::string OneLine(std::string text);
+
 /// A node attribute. `SubgraphMarker` records that a subgraph was present, which only an If may
 /// have.
 struct SubgraphMarker {};

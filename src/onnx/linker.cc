@@ -1,6 +1,5 @@
 #include "onnx/linker.h"
 
-#include <algorithm>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -327,16 +326,12 @@ void Linker::AnnotateValues(const Scope& scope) {
   }
 }
 
-/// Names end up in one-line messages, tables and terminals.
 void Linker::CleanNames() {
-  const auto clean = [](std::string& name) {
-    std::ranges::replace_if(
-        name, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
-  };
   for (Node& node : graph_.nodes) {
-    for (std::string* name : {&node.name, &node.op, &node.domain}) clean(*name);
+    for (std::string* name : {&node.name, &node.op, &node.domain})
+      *name = OneLine(std::move(*name));
   }
-  for (Value& value : graph_.values) clean(value.name);
+  for (Value& value : graph_.values) value.name = OneLine(std::move(value.name));
 }
 
 ValueId Linker::Define(std::string_view name, const std::string& producer, Scope* scope) {

@@ -78,12 +78,6 @@ Error MakeContext::Unsupported(const std::string& what) const {
   return NodeError(ErrorCode::kUnsupported, node, what);
 }
 
-std::string OneLine(std::string text) {
-  std::ranges::replace_if(
-      text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  return text;
-}
-
 Error NodeError(ErrorCode code, const Node& node, const std::string& what) {
   return {code, OneLine("node '" + node.name + "' (" + node.op + "): " + what)};
 }
