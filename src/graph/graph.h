@@ -23,6 +23,12 @@ using TensorPtr = std::shared_ptr<const Tensor>;
 /// and end up in one-line messages, tables and terminals.
 std::string OneLine(std::string text);
 
+/// The axis counted from the front of a tensor of this rank, where `axis` may be counted from its
+/// back; it is in range.
+inline size_t FromFront(int64_t axis, size_t rank) {
+  return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis);
+}
+
 /// A node attribute. `SubgraphMarker` records that a subgraph was present, which only an If may
 /// have.
 struct SubgraphMarker {};

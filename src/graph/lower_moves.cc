@@ -98,13 +98,12 @@ void LowerSplits(Graph& graph) {
       nodes.push_back(std::move(node));
       continue;
     }
-    int64_t axis = node.Int("axis", 0);
-    axis += axis < 0 ? static_cast<int64_t>(At(graph, node.inputs[0]).shape->size()) : 0;
+    const size_t axis = FromFront(node.Int("axis", 0), At(graph, node.inputs[0]).shape->size());
     int64_t start = 0;
     for (const ValueId out : node.outputs) {
-      const int64_t end = start + (*At(graph, out).shape)[static_cast<size_t>(axis)];
-      nodes.push_back(MakeSlice(node.name + "." + std::to_string(start), node.inputs[0], out, axis,
-                                start, end));
+      const int64_t end = start + (*At(graph, out).shape)[axis];
+      nodes.push_back(MakeSlice(node.name + "." + std::to_string(start), node.inputs[0], out,
+                                static_cast<int64_t>(axis), start, end));
       start = end;
     }
   }
@@ -116,21 +115,20 @@ void LowerGathers(Graph& graph) {
   for (Node& node : graph.nodes) {
     const bool gather = node.op == "Gather" && node.outputs[0] != kNoValue;
     const Shape shape = gather ? *At(graph, node.inputs[0]).shape : Shape{};
-    int64_t axis = gather ? node.Int("axis", 0) : 0;
-    axis += axis < 0 ? static_cast<int64_t>(shape.size()) : 0;
-    const auto first =
-        gather ? FirstOfRange(graph, node, shape[static_cast<size_t>(axis)]) : std::nullopt;
+    const size_t axis = gather ? FromFront(node.Int("axis", 0), shape.size()) : 0;
+    const auto first = gather ? FirstOfRange(graph, node, shape[axis]) : std::nullopt;
     if (!first) {
       nodes.push_back(std::move(node));
       continue;
     }
     Shape sliced = shape;
     const int64_t count = graph.Constant(node.inputs[1])->elements();
-    sliced[static_cast<size_t>(axis)] = count;
+    sliced[axis] = count;
     const ValueId out = node.outputs[0];
     const bool same = sliced == *At(graph, out).shape;
     const ValueId slice = same ? out : AddLike(graph, out, ".slice", sliced);
-    nodes.push_back(MakeSlice(node.name, node.inputs[0], slice, axis, *first, *first + count));
+    nodes.push_back(MakeSlice(node.name, node.inputs[0], slice, static_cast<int64_t>(axis), *first,
+                              *first + count));
     if (same) continue;
     Node reshape;
     reshape.name = node.name + ".reshape";

@@ -84,10 +84,7 @@ class ConcatKernel : public Kernel {
 
 }  // namespace
 
-size_t ConcatAxis(const Node& node, size_t rank) {
-  const int64_t axis = node.Int("axis", 1);
-  return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis);
-}
+size_t ConcatAxis(const Node& node, size_t rank) { return FromFront(node.Int("axis", 1), rank); }
 
 void LayoutConcat(LayoutContext& context) {
   // All inputs take the layout of the one with the most pixels that is computed at run time.

@@ -75,7 +75,7 @@ void LayoutCumSum(LayoutContext& context) {
   const int64_t given =
       constant.dtype == DType::kInt32 ? constant.as<int32_t>()[0] : constant.as<int64_t>()[0];
   const size_t rank = context.shape(0).size();
-  const auto axis = static_cast<size_t>(given < 0 ? given + static_cast<int64_t>(rank) : given);
+  const size_t axis = FromFront(given, rank);
   context.input_axes[0] = AllAxes(rank) & ~Axis(axis);
   context.output_axes[0] = context.input_axes[0];
   context.input_in_memory[1] = false;

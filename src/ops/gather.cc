@@ -48,8 +48,7 @@ Result<size_t> CheckInputs(InferContext& context) {
 }
 
 size_t GatherAxis(const Node& node, const Shape& data) {
-  const int64_t axis = node.Int("axis", 0);
-  return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(data.size()) : axis);
+  return FromFront(node.Int("axis", 0), data.size());
 }
 
 /// Product of dimensions [begin, end).

@@ -123,8 +123,7 @@ IndexMap SliceMap(const Graph& graph, const Node& node, const Shape& in, const S
   std::vector<int64_t> start(in.size(), 0);
   std::vector<int64_t> step(in.size(), 1);
   for (size_t k = 0; k < axes.size(); ++k) {
-    const auto axis =
-        static_cast<size_t>(axes[k] < 0 ? axes[k] + static_cast<int64_t>(in.size()) : axes[k]);
+    const size_t axis = FromFront(axes[k], in.size());
     step[axis] = steps.empty() ? 1 : steps[k];
     const int64_t dim = in[axis];
     const int64_t s = starts[k] < 0 ? starts[k] + dim : starts[k];
@@ -145,8 +144,7 @@ IndexMap PadMap(const Graph& graph, const Node& node, const Shape& in, const Sha
   }
   std::vector<int64_t> before(in.size(), 0);
   for (size_t k = 0; k < axes.size(); ++k) {
-    const auto axis =
-        static_cast<size_t>(axes[k] < 0 ? axes[k] + static_cast<int64_t>(in.size()) : axes[k]);
+    const size_t axis = FromFront(axes[k], in.size());
     before[axis] = pads[k];
   }
   return AxisWise(in.size(), out, SameAxes(in.size()), [&](size_t b, int64_t i) -> int64_t {

@@ -16,8 +16,7 @@ using kernels::Binary;
 // ---- LayerNormalization and, without the mean, RMSNormalization ----
 
 AxisSet LayerPixelAxes(const Node& node, size_t rank) {
-  const int64_t axis = node.Int("axis", -1);
-  return AllAxes(static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis));
+  return AllAxes(FromFront(node.Int("axis", -1), rank));
 }
 
 class LayerNormalization : public Kernel {

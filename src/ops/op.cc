@@ -33,7 +33,7 @@ Result<size_t> InferContext::NormalisedAxis(int64_t axis, size_t rank) const {
     return Invalid("axis " + std::to_string(axis) + " is out of range for a tensor of rank " +
                    std::to_string(rank));
   }
-  return static_cast<size_t>(axis < 0 ? axis + limit : axis);
+  return FromFront(axis, rank);
 }
 
 void InferContext::SetOutput(size_t output, DType dtype, Shape shape) {

@@ -132,10 +132,8 @@ Quantisation QuantisationOf(const Graph& graph, const Node& node) {
     for (size_t i = 0; i < numbers.zero_point.size(); ++i)
       numbers.zero_point[i] = IntegerAt(zero_point.dtype, zero_point.bytes.data(), i);
   }
-  const auto rank =
-      static_cast<int64_t>(graph.values[static_cast<size_t>(node.inputs[0])].shape->size());
-  const int64_t axis = node.Int("axis", 1);
-  if (numbers.scale.size() > 1) numbers.axis = static_cast<size_t>(axis < 0 ? axis + rank : axis);
+  const size_t rank = graph.values[static_cast<size_t>(node.inputs[0])].shape->size();
+  if (numbers.scale.size() > 1) numbers.axis = FromFront(node.Int("axis", 1), rank);
   return numbers;
 }
 

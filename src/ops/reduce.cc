@@ -284,8 +284,7 @@ std::vector<int64_t> IntsOf(const Tensor& tensor) {
 AxisSet ReducedAxes(const Node& node, size_t rank, const std::vector<int64_t>& axes) {
   if (axes.empty()) return node.Int("noop_with_empty_axes", 0) != 0 ? 0 : AllAxes(rank);
   AxisSet set = 0;
-  for (const int64_t axis : axes)
-    set |= Axis(static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis));
+  for (const int64_t axis : axes) set |= Axis(FromFront(axis, rank));
   return set;
 }
 

@@ -12,8 +12,7 @@ namespace {
 
 /// The selecting axis, counted from the front.
 size_t AxisOf(const Node& node, int64_t fallback, const Shape& shape) {
-  const int64_t axis = node.Int("axis", fallback);
-  return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(shape.size()) : axis);
+  return FromFront(node.Int("axis", fallback), shape.size());
 }
 
 /// The axes of a tensor of `rank` axes other than `axis`.

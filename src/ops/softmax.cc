@@ -13,8 +13,7 @@ namespace {
 /// Axes outside the pixel's vector. Before opset 13 the tensor counts as two-dimensional:
 /// everything from `axis` on is normalised together.
 AxisSet PixelAxes(const Node& node, int64_t opset, size_t rank) {
-  const int64_t given = node.Int("axis", opset < 13 ? 1 : -1);
-  const auto axis = static_cast<size_t>(given < 0 ? given + static_cast<int64_t>(rank) : given);
+  const size_t axis = FromFront(node.Int("axis", opset < 13 ? 1 : -1), rank);
   return opset < 13 ? AllAxes(axis) : AllAxes(rank) & ~Axis(axis);
 }
 
