@@ -21,6 +21,14 @@ std::string OneLine(std::string text) {
   return text;
 }
 
+std::vector<int64_t> IntsOf(const Tensor& tensor) {
+  const auto convert = [](const auto& values) {
+    return std::vector<int64_t>(values.begin(), values.end());
+  };
+  return tensor.dtype == DType::kInt32 ? convert(tensor.as<int32_t>())
+                                       : convert(tensor.as<int64_t>());
+}
+
 int64_t Node::Int(const std::string& key, int64_t fallback) const {
   return Get(*this, key, fallback);
 }

@@ -23,6 +23,9 @@ using TensorPtr = std::shared_ptr<const Tensor>;
 /// and end up in one-line messages, tables and terminals.
 std::string OneLine(std::string text);
 
+/// The elements of an int64 or int32 tensor.
+std::vector<int64_t> IntsOf(const Tensor& tensor);
+
 /// The axis counted from the front of a tensor of this rank, where `axis` may be counted from its
 /// back; it is in range.
 inline size_t FromFront(int64_t axis, size_t rank) {

@@ -1,11 +1,11 @@
 #include "graph/lower.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <utility>
+
+#include "ops/reduce.h"
 
 namespace deltacnn {
 namespace {
@@ -16,20 +16,6 @@ struct PictureReduction {
   std::string operation;  // of RowReduce
   bool mean = false;
 };
-
-/// The axes over which a Reduce node works, counted from the front.
-std::vector<int64_t> ReducedAxes(const Graph& graph, const Node& node, size_t rank) {
-  std::vector<int64_t> axes = node.Ints("axes");
-  if (const ValueId id = node.Input(1); id != kNoValue) {
-    const TensorPtr& constant = graph.Constant(id);
-    if (constant != nullptr && constant->dtype == DType::kInt64) {
-      const auto values = constant->as<int64_t>();
-      axes.assign(values.begin(), values.end());
-    }
-  }
-  for (int64_t& axis : axes) axis += axis < 0 ? static_cast<int64_t>(rank) : 0;
-  return axes;
-}
 
 /// `flattened`: by value, the picture that was reshaped to it.
 std::optional<PictureReduction> FindReduction(const Graph& graph, const Node& node,
@@ -47,14 +33,12 @@ std::optional<PictureReduction> FindReduction(const Graph& graph, const Node& no
   if (x == kNoValue || At(graph, x).dtype != DType::kFloat32) return std::nullopt;
   const Shape& shape = *At(graph, x).shape;
   if (node.op.starts_with("Reduce")) {
-    const std::vector<int64_t> axes = ReducedAxes(graph, node, shape.size());
-    if (axes.empty() || std::ranges::any_of(axes, [](int64_t axis) { return axis < 2; }))
-      return std::nullopt;
+    const AxisSet axes = ReducedAxes(graph, node);
+    if (axes == 0 || (axes & AllAxes(2)) != 0) return std::nullopt;
     // All spatial axes; one may be missing if it has a single element (kept as such).
-    for (int64_t axis = 2; axis < static_cast<int64_t>(shape.size()); ++axis) {
-      const bool listed = std::ranges::find(axes, axis) != axes.end();
-      const bool kept = shape[static_cast<size_t>(axis)] == 1 && node.Int("keepdims", 1) != 0;
-      if (!listed && !kept) return std::nullopt;
+    for (size_t axis = 2; axis < shape.size(); ++axis) {
+      const bool kept = shape[axis] == 1 && node.Int("keepdims", 1) != 0;
+      if (!HasAxis(axes, axis) && !kept) return std::nullopt;
     }
   }
   const ValueId source = flattened[static_cast<size_t>(x)];

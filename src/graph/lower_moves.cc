@@ -14,14 +14,11 @@ namespace {
 std::optional<int64_t> FirstOfRange(const Graph& graph, const Node& gather, int64_t dim) {
   const TensorPtr& indices = graph.Constant(gather.inputs[1]);
   if (indices == nullptr || indices->elements() == 0) return std::nullopt;
-  const auto at = [&](size_t i) {
-    const int64_t index = indices->dtype == DType::kInt64 ? indices->as<int64_t>()[i]
-                                                          : int64_t{indices->as<int32_t>()[i]};
-    return index < 0 ? index + dim : index;
-  };
-  for (size_t i = 1; i < static_cast<size_t>(indices->elements()); ++i)
-    if (at(i) != at(0) + static_cast<int64_t>(i)) return std::nullopt;
-  return at(0);
+  std::vector<int64_t> positions = IntsOf(*indices);
+  for (int64_t& position : positions) position += position < 0 ? dim : 0;
+  for (size_t i = 1; i < positions.size(); ++i)
+    if (positions[i] != positions[0] + static_cast<int64_t>(i)) return std::nullopt;
+  return positions[0];
 }
 
 /// Positions [begin, end) of a value along an axis.

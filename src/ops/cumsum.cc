@@ -71,11 +71,8 @@ Status InferCumSum(InferContext& context) {
 }
 
 void LayoutCumSum(LayoutContext& context) {
-  const Tensor& constant = *context.graph.Constant(context.node.inputs[1]);
-  const int64_t given =
-      constant.dtype == DType::kInt32 ? constant.as<int32_t>()[0] : constant.as<int64_t>()[0];
   const size_t rank = context.shape(0).size();
-  const size_t axis = FromFront(given, rank);
+  const size_t axis = FromFront(IntsOf(*context.graph.Constant(context.node.inputs[1]))[0], rank);
   context.input_axes[0] = AllAxes(rank) & ~Axis(axis);
   context.output_axes[0] = context.input_axes[0];
   context.input_in_memory[1] = false;

@@ -103,13 +103,7 @@ std::vector<int64_t> IntsArgument(const Graph& graph, const Node& node, size_t i
   const ValueId id = node.Input(input);
   if (id == kNoValue) return node.Ints(attribute);
   const TensorPtr& constant = graph.Constant(id);
-  if (constant == nullptr) return {};
-  if (constant->dtype == DType::kInt32) {
-    const auto values = constant->as<int32_t>();
-    return {values.begin(), values.end()};
-  }
-  const auto values = constant->as<int64_t>();
-  return {values.begin(), values.end()};
+  return constant == nullptr ? std::vector<int64_t>{} : IntsOf(*constant);
 }
 
 IndexMap SliceMap(const Graph& graph, const Node& node, const Shape& in, const Shape& out) {

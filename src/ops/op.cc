@@ -19,12 +19,7 @@ Result<std::vector<int64_t>> InferContext::ConstantInts(size_t input) {
     return Invalid(name + " is " + NameOf(type) + " where int64 is needed");
   const Tensor* tensor = constant(input);
   if (tensor == nullptr) return DataDependent(name + " is not a constant");
-  if (type == DType::kInt64) {
-    const auto ints = tensor->as<int64_t>();
-    return std::vector<int64_t>(ints.begin(), ints.end());
-  }
-  const auto ints = tensor->as<int32_t>();
-  return std::vector<int64_t>(ints.begin(), ints.end());
+  return IntsOf(*tensor);
 }
 
 Result<size_t> InferContext::NormalisedAxis(int64_t axis, size_t rank) const {

@@ -1,6 +1,5 @@
-// Reductions. Those over whole pictures fold runs of pixels (RowReduce, ReduceRows, GlobalPool).
-// Others fold parts of each pixel where the layout of their input allows it; the rest ask for a
-// layout in which the reduced axes are the pixel.
+#include "ops/reduce.h"
+
 #include <array>
 #include <cmath>
 #include <limits>
@@ -272,14 +271,6 @@ std::optional<Parts> PartsOf(const Node& node, DType dtype, const Shape& shape, 
   return parts;
 }
 
-std::vector<int64_t> IntsOf(const Tensor& tensor) {
-  const auto convert = [](const auto& values) {
-    return std::vector<int64_t>(values.begin(), values.end());
-  };
-  return tensor.dtype == DType::kInt32 ? convert(tensor.as<int32_t>())
-                                       : convert(tensor.as<int64_t>());
-}
-
 /// Every axis that a Reduce node reduces; `axes` must be in range.
 AxisSet ReducedAxes(const Node& node, size_t rank, const std::vector<int64_t>& axes) {
   if (axes.empty()) return node.Int("noop_with_empty_axes", 0) != 0 ? 0 : AllAxes(rank);
@@ -288,15 +279,14 @@ AxisSet ReducedAxes(const Node& node, size_t rank, const std::vector<int64_t>& a
   return set;
 }
 
-/// The same of a node that InferReduce has accepted.
-AxisSet ReducedAxes(const Node& node, const Graph& graph) {
+}  // namespace
+
+AxisSet ReducedAxes(const Graph& graph, const Node& node) {
   const ValueId input = node.Input(1);
-  const size_t rank = graph.values[static_cast<size_t>(node.Input(0))].shape->size();
+  const size_t rank = graph.values[static_cast<size_t>(node.inputs[0])].shape->size();
   return ReducedAxes(node, rank,
                      input == kNoValue ? node.Ints("axes") : IntsOf(*graph.Constant(input)));
 }
-
-}  // namespace
 
 Status InferRowReduce(InferContext& context) {
   DELTACNN_RETURN_IF_ERROR(CheckFold(context));
@@ -401,7 +391,7 @@ Status InferReduce(InferContext& context) {
 void LayoutReduce(LayoutContext& context) {
   if (context.node.Input(1) != kNoValue) context.input_in_memory[1] = false;
   const Shape& shape = context.shape(0);
-  const AxisSet reduced = ReducedAxes(context.node, context.graph);
+  const AxisSet reduced = ReducedAxes(context.graph, context.node);
   const DType dtype = context.graph.values[static_cast<size_t>(context.node.Input(0))].dtype;
   AxisSet& axes = context.input_axes[0];
   if (!PartsOf(context.node, dtype, shape, axes, reduced)) axes = AllAxes(shape.size()) & ~reduced;
@@ -420,7 +410,7 @@ void LayoutReduce(LayoutContext& context) {
 Result<KernelPtr> MakeReduce(const MakeContext& context) {
   const Placement& in = context.in(0);
   const auto parts = PartsOf(context.node, in.dtype, in.shape, in.pixel_axes,
-                             ReducedAxes(context.node, context.graph));
+                             ReducedAxes(context.graph, context.node));
   switch (in.dtype) {
     case DType::kFloat64:
       return KernelPtr(std::make_unique<ReducePixels<double>>(context));
