@@ -4,7 +4,7 @@
 
 #include "graph/expansion.h"
 #include "graph/lower.h"
-#include "ops/normalise.h"
+#include "ops/statistics.h"
 
 namespace deltacnn {
 namespace {

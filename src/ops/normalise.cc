@@ -1,11 +1,11 @@
 // Normalisation of every pixel by the statistics of its own channels.
-#include "ops/normalise.h"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 
+#include "ops/checks.h"
+#include "ops/op.h"
 #include "ops/sum.h"
 
 namespace deltacnn {
@@ -153,20 +153,6 @@ class LrnKernel : public Kernel {
 };
 
 }  // namespace
-
-Status CheckFloats(const InferContext& context, size_t count, size_t required) {
-  for (size_t i = 0; i < count; ++i) {
-    if (!context.Has(i)) {
-      if (i < required) return context.Invalid("input " + std::to_string(i) + " is missing");
-      continue;
-    }
-    if (context.dtype(i) != DType::kFloat32) {
-      return context.Unsupported(std::string(NameOf(context.dtype(i))) +
-                                 " input; float32 is supported");
-    }
-  }
-  return {};
-}
 
 Status InferLayerNormalization(InferContext& context) {
   DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 3, 2));

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "ops/checks.h"
 #include "ops/op.h"
 #include "ops/runs.h"
 #include "ops/store.h"
@@ -57,20 +58,8 @@ class FoldRuns : public RunKernel {
   float divisor_;
 };
 
-/// Checks the input of a reduction over pictures.
-Status CheckPicture(const InferContext& context) {
-  if (!context.Has(0)) return context.Invalid("the input is missing");
-  if (context.dtype(0) != DType::kFloat32) {
-    return context.Unsupported(std::string(NameOf(context.dtype(0))) +
-                               " input; float32 is supported");
-  }
-  const Shape& shape = context.shape(0);
-  if (shape.size() < 3 || ElementCount(shape) < 1)
-    return context.Invalid("the input " + ToString(shape) + " is not [N,C,...] with pixels");
-  return {};
-}
-
 Status CheckFold(const InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
   DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
   const std::string op = context.node.String("op", "");
   if (op != "sum" && op != "max") return context.Invalid("the reduction '" + op + "' is unknown");
@@ -330,6 +319,7 @@ Result<KernelPtr> MakeReduceRows(const MakeContext& context) {
 }
 
 Status InferGlobalPool(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
   DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
   Shape shape = {context.shape(0)[0], context.shape(0)[1]};
   shape.resize(context.rank(0), 1);

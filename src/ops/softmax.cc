@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "ops/checks.h"
 #include "ops/op.h"
 #include "ops/store.h"
 #include "ops/sum.h"
@@ -137,11 +138,7 @@ class SoftmaxKernel : public Kernel {
 }  // namespace
 
 Status InferSoftmax(InferContext& context) {
-  if (!context.Has(0)) return context.Invalid("the input is missing");
-  if (context.dtype(0) != DType::kFloat32) {
-    return context.Unsupported(std::string(NameOf(context.dtype(0))) +
-                               " input; float32 is supported");
-  }
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
   const int64_t axis = context.node.Int("axis", context.opset() < 13 ? 1 : -1);
   const size_t rank = context.rank(0);
   // A scalar, and the end of the shape before opset 13, leave vectors of one element.

@@ -1,9 +1,10 @@
-// Normalisation by the statistics of many pixels: the operators become statistics and arithmetic
-// (graph/lower_norm.cc).
+#include "ops/statistics.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "ops/normalise.h"
+#include "ops/checks.h"
+#include "ops/op.h"
 #include "ops/runs.h"
 
 namespace deltacnn {
@@ -160,14 +161,6 @@ class MomentsToAffine : public RunKernel {
   double row_pixels_;
   double epsilon_;
 };
-
-/// Checks an input [N,C,...] with pixels.
-Status CheckPicture(const InferContext& context) {
-  const Shape& shape = context.shape(0);
-  if (shape.size() < 3 || ElementCount(shape) < 1)
-    return context.Invalid("the input " + ToString(shape) + " is not [N,C,...] with pixels");
-  return {};
-}
 
 /// Checks that inputs 1 and 2 are vectors of `channels` elements.
 Status CheckScaleAndBias(const InferContext& context, int64_t channels) {
