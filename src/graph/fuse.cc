@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "graph/expansion.h"
 #include "graph/lower.h"
 
 namespace deltacnn {
@@ -170,38 +171,6 @@ int FullOperand(const Graph& graph, const Node& node) {
     if (graph.Constant(node.inputs[i]) == nullptr) return static_cast<int>(i);
   }
   return best;
-}
-
-/// Node that expands `input` to `shape`; for arithmetic in which no operand has the full shape.
-Node ExpandTo(Graph& graph, const Node& user, ValueId input, const Shape& shape) {
-  Tensor target(DType::kInt64, {static_cast<int64_t>(shape.size())});
-  std::ranges::copy(shape, target.as<int64_t>().begin());
-  Value expanded;
-  expanded.name = user.name + ".expanded";
-  expanded.dtype = At(graph, input).dtype;
-  expanded.dtype_known = true;
-  expanded.shape = shape;
-  Node node;
-  node.name = expanded.name;
-  node.op = "Expand";
-  node.inputs = {input, AddConstant(graph, user.name + ".shape", std::move(target))};
-  node.outputs = {graph.AddValue(std::move(expanded))};
-  return node;
-}
-
-/// The exponent of Pow may have another type than the base.
-Node CastToFloat(Graph& graph, const Node& user, ValueId input) {
-  Value cast;
-  cast.name = user.name + ".exponent";
-  cast.dtype_known = true;
-  cast.shape = At(graph, input).shape;
-  Node node;
-  node.name = cast.name;
-  node.op = "Cast";
-  node.attributes["to"] = int64_t{1};  // TensorProto.FLOAT
-  node.inputs = {input};
-  node.outputs = {graph.AddValue(std::move(cast))};
-  return node;
 }
 
 // Saved value times sigmoid(...) and its relatives, as exporters spell them, and what they mean.
@@ -401,15 +370,20 @@ void LowerArithmetic(Graph& graph) {
     } else if (is_unary) {
       LowerUnary(node);
     } else {
+      Expansion parts(graph, node, nodes);
       if (node.op == "Pow" && At(graph, node.inputs[1]).dtype != DType::kFloat32) {
-        nodes.push_back(CastToFloat(graph, node, node.inputs[1]));
-        node.inputs[1] = nodes.back().outputs[0];
+        constexpr int64_t kFloat = 1;  // TensorProto.FLOAT
+        node.inputs[1] = parts.Add(".exponent", "Cast", {node.inputs[1]},
+                                   *At(graph, node.inputs[1]).shape, {{"to", kFloat}});
       }
       std::vector<ValueId> operands = node.inputs;
       int full = FullOperand(graph, node);
       if (full < 0) {
-        nodes.push_back(ExpandTo(graph, node, operands[0], *At(graph, node.outputs[0]).shape));
-        operands[0] = nodes.back().outputs[0];
+        const Shape shape = *At(graph, node.outputs[0]).shape;
+        Tensor target(DType::kInt64, {static_cast<int64_t>(shape.size())});
+        std::ranges::copy(shape, target.as<int64_t>().begin());
+        const ValueId shape_id = AddConstant(graph, node.name + ".shape", std::move(target));
+        operands[0] = parts.Add(".expanded", "Expand", {operands[0], shape_id}, shape);
         full = 0;
       }
       // Sums and extrema commute; of the others only the two-operand forms exist.

@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "graph/expansion.h"
 #include "ops/reduce.h"
 
 namespace deltacnn {
@@ -60,17 +61,15 @@ const Tensor* ConstantFloats(const Graph& graph, ValueId id) {
   return floats && tensor->elements() > 0 ? tensor : nullptr;
 }
 
-ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape) {
-  Value value;
-  value.name = name;
-  value.dtype_known = true;
-  value.shape = std::move(shape);
-  return graph.AddValue(std::move(value));
-}
-
 bool HasConstantFilters(const Graph& graph, const Node& node) {
   return ConstantFloats(graph, node.inputs[1]) != nullptr &&
          (node.Input(2) == kNoValue || ConstantFloats(graph, node.inputs[2]) != nullptr);
+}
+
+bool HasConstantArguments(const Graph& graph, const Node& node) {
+  return std::ranges::all_of(std::span(node.inputs).subspan(1), [&](ValueId id) {
+    return id == kNoValue || graph.Constant(id) != nullptr;
+  });
 }
 
 ValueId AddConstant(Graph& graph, const std::string& name, Tensor tensor) {
@@ -135,32 +134,20 @@ void LowerGlobalReductions(Graph& graph) {
       continue;
     }
     const Shape shape = *At(graph, found->picture).shape;
-    const ValueId out = node.outputs[0];
+    const Shape out = *At(graph, node.outputs[0]).shape;
     const Shape reduced = {shape[0], shape[1], 1, 1};
-    const bool keepdims = *At(graph, out).shape == reduced;
-    const bool same = keepdims || *At(graph, out).shape == Shape{shape[0], shape[1]};
-    Node rows;
-    rows.name = node.name + ".rows";
-    rows.op = "RowReduce";
-    rows.inputs = {found->picture};
-    rows.outputs = {AddTemporary(graph, rows.name, {shape[0], shape[1], shape[2], 1})};
-    rows.attributes["op"] = found->operation;
-    Node total;
-    total.name = node.name;
-    total.op = "ReduceRows";
-    total.inputs = {rows.outputs[0]};
-    total.outputs = {same ? out : AddTemporary(graph, node.name + ".reduced", reduced)};
-    total.attributes["op"] = found->operation;
-    total.attributes["count"] = found->mean ? shape[2] * shape[3] : int64_t{1};
-    total.attributes["keepdims"] = int64_t{keepdims || !same};
-    Node reshape;
-    reshape.name = node.name + ".reshape";
-    reshape.op = "Reshape";
-    reshape.inputs = total.outputs;
-    reshape.outputs = {out};
-    nodes.push_back(std::move(rows));
-    nodes.push_back(std::move(total));
-    if (!same) nodes.push_back(std::move(reshape));
+    const bool squeezed = out == Shape{shape[0], shape[1]};
+    Expansion parts(graph, node, nodes);
+    const ValueId rows = parts.Add(".rows", "RowReduce", {found->picture},
+                                   {shape[0], shape[1], shape[2], 1}, {{"op", found->operation}});
+    const Attributes total = {{"op", found->operation},
+                              {"count", found->mean ? shape[2] * shape[3] : int64_t{1}},
+                              {"keepdims", int64_t{!squeezed}}};
+    if (squeezed || out == reduced) {
+      parts.Finish("ReduceRows", {rows}, total);
+    } else {
+      parts.Finish("Reshape", {parts.Add(".reduced", "ReduceRows", {rows}, reduced, total)});
+    }
   }
   graph.nodes = std::move(nodes);
 }

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "graph/expansion.h"
 #include "graph/lower.h"
 #include "ops/concat.h"
 #include "ops/move.h"
@@ -29,11 +30,7 @@ struct Stretch {
 
 /// What `slice` takes of its input, if that is a stretch along `axis` and all along the others.
 std::optional<Stretch> StretchOf(const Graph& graph, const Node& slice, size_t axis) {
-  const bool fixed = slice.op == "Slice" &&
-                     std::all_of(slice.inputs.begin() + 1, slice.inputs.end(), [&](ValueId id) {
-                       return id == kNoValue || graph.Constant(id) != nullptr;
-                     });
-  if (!fixed) return std::nullopt;
+  if (slice.op != "Slice" || !HasConstantArguments(graph, slice)) return std::nullopt;
   const Shape& in = *At(graph, slice.inputs[0]).shape;
   const Shape& out = *At(graph, slice.outputs[0]).shape;
   Shape rest = in;
@@ -89,12 +86,7 @@ bool KeepsOrder(const Node& node) {
 bool Rearranges(const Node& node) { return KeepsOrder(node) || node.op == "Transpose"; }
 
 void LowerSplits(Graph& graph) {
-  std::vector<Node> nodes;
-  for (Node& node : graph.nodes) {
-    if (node.op != "Split") {
-      nodes.push_back(std::move(node));
-      continue;
-    }
+  ExpandNodes(graph, "Split", [&](const Node& node, std::vector<Node>& nodes) {
     const size_t axis = FromFront(node.Int("axis", 0), At(graph, node.inputs[0]).shape->size());
     int64_t start = 0;
     for (const ValueId out : node.outputs) {
@@ -103,38 +95,26 @@ void LowerSplits(Graph& graph) {
                                 static_cast<int64_t>(axis), start, end));
       start = end;
     }
-  }
-  graph.nodes = std::move(nodes);
+  });
 }
 
 void LowerGathers(Graph& graph) {
-  std::vector<Node> nodes;
-  for (Node& node : graph.nodes) {
-    const bool gather = node.op == "Gather" && node.outputs[0] != kNoValue;
-    const Shape shape = gather ? *At(graph, node.inputs[0]).shape : Shape{};
-    const size_t axis = gather ? FromFront(node.Int("axis", 0), shape.size()) : 0;
-    const auto first = gather ? FirstOfRange(graph, node, shape[axis]) : std::nullopt;
+  ExpandNodes(graph, "Gather", [&](const Node& node, std::vector<Node>& nodes) {
+    Shape shape = *At(graph, node.inputs[0]).shape;
+    const size_t axis = FromFront(node.Int("axis", 0), shape.size());
+    const auto first = FirstOfRange(graph, node, shape[axis]);
     if (!first) {
-      nodes.push_back(std::move(node));
-      continue;
+      nodes.push_back(node);
+      return;
     }
-    Shape sliced = shape;
-    const int64_t count = graph.Constant(node.inputs[1])->elements();
-    sliced[axis] = count;
+    shape[axis] = graph.Constant(node.inputs[1])->elements();
     const ValueId out = node.outputs[0];
-    const bool same = sliced == *At(graph, out).shape;
-    const ValueId slice = same ? out : AddLike(graph, out, ".slice", sliced);
-    nodes.push_back(MakeSlice(node.name, node.inputs[0], slice, static_cast<int64_t>(axis), *first,
-                              *first + count));
-    if (same) continue;
-    Node reshape;
-    reshape.name = node.name + ".reshape";
-    reshape.op = "Reshape";
-    reshape.inputs = {slice};
-    reshape.outputs = {out};
-    nodes.push_back(std::move(reshape));
-  }
-  graph.nodes = std::move(nodes);
+    const bool same = shape == *At(graph, out).shape;
+    const ValueId slice = same ? out : AddLike(graph, out, ".slice", shape);
+    nodes.push_back(MakeSlice(same ? node.name : node.name + ".slice", node.inputs[0], slice,
+                              static_cast<int64_t>(axis), *first, *first + shape[axis]));
+    if (!same) Expansion(graph, node, nodes).Finish("Reshape", {slice});
+  });
 }
 
 void JoinSlices(Graph& graph) {
