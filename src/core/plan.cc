@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 #include "core/layout.h"
+#include "core/place.h"
 #include "core/port.h"
 #include "graph/infer.h"
 #include "graph/lower.h"

@@ -8,6 +8,7 @@
 
 #include "graph/lower.h"
 #include "ops/move.h"
+#include "ops/placement.h"
 
 namespace deltacnn {
 namespace {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/data_type.h"
 #include "onnx/read_error.h"
 #include "onnx/topological_sort.h"
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "ops/placement.h"
 #include "ops/store.h"
 
 namespace deltacnn {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <type_traits>
 
-#include "onnx/tensor_reader.h"
+#include "graph/data_type.h"
 #include "ops/op.h"
 
 namespace deltacnn {
@@ -122,7 +122,7 @@ Status InferEyeLike(InferContext& context) {
     return {};
   };
   const int64_t wanted = context.node.Int("dtype", 0);
-  const std::optional<DType> dtype = wanted == 0 ? context.dtype(0) : onnx::ToDType(wanted);
+  const std::optional<DType> dtype = wanted == 0 ? context.dtype(0) : ToDType(wanted);
   if (dtype == DType::kFloat32) return fill.operator()<float>(*dtype);
   if (dtype == DType::kFloat64) return fill.operator()<double>(*dtype);
   if (dtype == DType::kInt32) return fill.operator()<int32_t>(*dtype);

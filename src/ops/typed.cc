@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include "onnx/tensor_reader.h"
+#include "graph/data_type.h"
 #include "ops/broadcast.h"
 #include "ops/op.h"
 #include "ops/store.h"
@@ -109,8 +109,8 @@ Result<DType> OutputType(const InferContext& context) {
   const Node& node = context.node;
   if (node.op == "Cast") {
     const int64_t to = node.Int("to", 0);
-    if (const auto dtype = onnx::ToDType(to)) return *dtype;
-    return context.Unsupported("conversion to " + onnx::NameOfDataType(to));
+    if (const auto dtype = ToDType(to)) return *dtype;
+    return context.Unsupported("conversion to " + NameOfDataType(to));
   }
   if (node.op == "CastLike" || node.op == "Where") {
     if (!context.Has(1)) return context.Invalid("input 1 is missing");
