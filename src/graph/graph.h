@@ -61,9 +61,8 @@ struct Value {
   std::string name;
   DType dtype = DType::kFloat32;
   bool dtype_known = false;
-  std::optional<Shape> shape;          // -1: unknown dimension; nullopt: unknown rank
-  std::vector<std::string> dim_names;  // symbolic names beside the -1 dimensions, may be empty
-  TensorPtr constant;                  // set for initializers and folded values
+  std::optional<Shape> shape;  // -1: unknown dimension; nullopt: unknown rank
+  TensorPtr constant;          // set for initializers and folded values
 };
 
 /// A node of a branch runs only if `condition`, a single bool, is `when`.
@@ -100,9 +99,6 @@ struct Node {
 /// topological order, every value id is valid, every value is produced at most once, every node
 /// input is a graph input, a constant or an earlier node's output.
 struct Graph {
-  std::string name;
-  std::string producer;
-  int64_t ir_version = 0;
   int64_t opset = 0;  // of the default domain
   std::vector<Value> values;
   std::vector<Node> nodes;

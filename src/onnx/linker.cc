@@ -319,10 +319,7 @@ void Linker::AnnotateValues(const Scope& scope) {
         value.dtype = *dtype;
         value.dtype_known = true;
       }
-      if (info.shape) {
-        value.shape = info.shape;
-        value.dim_names = info.dim_names;
-      }
+      if (info.shape) value.shape = info.shape;
     }
   }
 }
