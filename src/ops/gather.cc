@@ -2,7 +2,6 @@
 // resolved when the kernel is made. Positions that are computed in a step cannot be refused any
 // more: those out of range are moved to the nearest valid one.
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "ops/op.h"

@@ -1,6 +1,5 @@
 // Shapes of the operators that only move elements, and of Split and Concat.
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 #include "ops/broadcast.h"
