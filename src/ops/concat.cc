@@ -1,5 +1,5 @@
-// Concat and Split. A concatenation costs nothing: its inputs are computed in its memory (layout.cc
-// sees to that), so the kernel only joins their masks. Split is lowered to slices.
+// Concat and Split. A concatenation costs nothing: its inputs are computed in its memory
+// (core/place.cc sees to that), so the kernel only joins their masks. Split is lowered to slices.
 #include "ops/concat.h"
 
 #include <algorithm>
