@@ -1,6 +1,5 @@
 // What the weights of a convolution or of a Linear can take in: normalisation, scales and shifts of
-// its outputs, and parallel convolutions whose outputs are added, as networks are trained whose
-// branches are to be merged (RepVGG, MobileOne).
+// its outputs.
 #include <algorithm>
 #include <cmath>
 #include <optional>

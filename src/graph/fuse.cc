@@ -160,8 +160,8 @@ void LowerClip(const Graph& graph, Node& node) {
   if (high_id != kNoValue) AppendOperand(graph, node, Binary::kMin, high_id);
 }
 
-/// Puts an operand of the output's full shape first, preferring one that is not a constant. Returns
-/// its position; -1 if every operand is broadcast.
+/// The position of an operand of the output's full shape, one that is not a constant if there is
+/// any; -1 if every operand is broadcast.
 int FullOperand(const Graph& graph, const Node& node) {
   const Shape& shape = *At(graph, node.outputs[0]).shape;
   int best = -1;
