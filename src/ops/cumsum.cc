@@ -21,14 +21,10 @@ class CumSumKernel : public Kernel {
 
   void Compute(const Work& work) const override {
     auto* sums = reinterpret_cast<T*>(work.scratch);
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        Accumulate(work.Pixel<T>(in_, span.row, col), sums);
-        if (StoreChanged(work.Pixel<T>(out_, span.row, col), sums, channels() * sizeof(T)))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      Accumulate(work.Pixel<T>(in_, row, col), sums);
+      return StoreChanged(work.Pixel<T>(out_, row, col), sums, channels() * sizeof(T));
+    });
   }
 
  private:

@@ -201,7 +201,7 @@ class StreamedProduct : public Kernel {
         float* sum = scratch.sums + i * panel;
         added_.AddTo(sum, work, row.row, row.col, first, n);
         if (kernels_.store_changed(work.Pixel<float>(out_, row.row, row.col) + first, sum, n))
-          work.changed[row.place] = 1;
+          work.changed[row.place] = kChanged;
       }
     }
   }

@@ -39,15 +39,11 @@ class QuantisationKernel : public Kernel {
   size_t ScratchBytes() const override { return channels() * SizeOf(out_.dtype); }
 
   void Compute(const Work& work) const override {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        Convert(PixelBytes(work, in_, span.row, col), work.scratch);
-        if (StoreChanged(PixelBytes(work, out_, span.row, col), work.scratch,
-                         channels() * SizeOf(out_.dtype)))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      Convert(PixelBytes(work, in_, row, col), work.scratch);
+      return StoreChanged(PixelBytes(work, out_, row, col), work.scratch,
+                          channels() * SizeOf(out_.dtype));
+    });
   }
 
  protected:

@@ -35,20 +35,16 @@ class FoldRuns : public RunKernel {
     const size_t n = channels();
     const float neutral =
         fold_ == kernels::Binary::kMax ? -std::numeric_limits<float>::infinity() : 0.0f;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        std::fill_n(lane, lanes() * n, neutral);
-        ForEachStretch(work, span.row, span.col + k,
-                       [&](const float* x, size_t first, size_t count) {
-                         kernels_.binary(fold_, lane + first * n, x, count * n);
-                       });
-        for (size_t i = 1; i < lanes(); ++i) kernels_.binary(fold_, lane, lane + i * n, n);
-        if (divisor_ != 1.0f) kernels_.binary_scalar(kernels::Binary::kDiv, lane, divisor_, n);
-        float* stored = work.Pixel<float>(out_, span.row, span.col + k);
-        if (kernels_.store_changed(stored, lane, n))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      std::fill_n(lane, lanes() * n, neutral);
+      ForEachStretch(work, row, col, [&](const float* x, size_t first, size_t count) {
+        kernels_.binary(fold_, lane + first * n, x, count * n);
+      });
+      for (size_t i = 1; i < lanes(); ++i) kernels_.binary(fold_, lane, lane + i * n, n);
+      if (divisor_ != 1.0f) kernels_.binary_scalar(kernels::Binary::kDiv, lane, divisor_, n);
+      float* stored = work.Pixel<float>(out_, row, col);
+      return kernels_.store_changed(stored, lane, n);
+    });
   }
 
  private:
@@ -164,15 +160,11 @@ class ReducePixels : public Kernel {
   }
 
   void Compute(const Work& work) const override {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        const T value = Reduce(reduction_, in_.dtype, work.Pixel<T>(in_, span.row, col),
-                               static_cast<size_t>(in_.channels));
-        if (StoreChanged(work.Pixel<T>(out_, span.row, col), &value, sizeof(T)))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      const T value = Reduce(reduction_, in_.dtype, work.Pixel<T>(in_, row, col),
+                             static_cast<size_t>(in_.channels));
+      return StoreChanged(work.Pixel<T>(out_, row, col), &value, sizeof(T));
+    });
   }
 
  private:
@@ -206,23 +198,20 @@ class FoldParts : public Kernel {
 
   void Compute(const Work& work) const override {
     auto* result = reinterpret_cast<float*>(work.scratch);
-    const auto [outer, count, inner] = parts_;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const float* x = work.Pixel<float>(in_, span.row, span.col + k);
-        for (size_t o = 0; o < outer; ++o) {
-          float* part = result + o * inner;
-          std::copy_n(x + o * count * inner, inner, part);
-          for (size_t i = 1; i < count; ++i)
-            kernels_.binary(fold_, part, x + (o * count + i) * inner, inner);
-        }
-        if (divisor_ != 1.0f)
-          kernels_.binary_scalar(kernels::Binary::kDiv, result, divisor_, outer * inner);
-        float* stored = work.Pixel<float>(out_, span.row, span.col + k);
-        if (kernels_.store_changed(stored, result, outer * inner))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
+    ForEachPixel(work, [&](int row, int col) {
+      const auto [outer, count, inner] = parts_;
+      const float* x = work.Pixel<float>(in_, row, col);
+      for (size_t o = 0; o < outer; ++o) {
+        float* part = result + o * inner;
+        std::copy_n(x + o * count * inner, inner, part);
+        for (size_t i = 1; i < count; ++i)
+          kernels_.binary(fold_, part, x + (o * count + i) * inner, inner);
       }
-    }
+      if (divisor_ != 1.0f)
+        kernels_.binary_scalar(kernels::Binary::kDiv, result, divisor_, outer * inner);
+      float* stored = work.Pixel<float>(out_, row, col);
+      return kernels_.store_changed(stored, result, outer * inner);
+    });
   }
 
  private:

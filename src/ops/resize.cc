@@ -378,7 +378,7 @@ class ResizeKernel : public Kernel {
       const int col = cols_.Indices(tile.col + k)[0];
       if (StoreChanged(PixelBytes(work, out_, tile.row, tile.col + k),
                        PixelBytes(work, in_, row, col), bytes))
-        work.changed[tile.first + static_cast<size_t>(k)] = 1;
+        work.changed[tile.first + static_cast<size_t>(k)] = kChanged;
     }
   }
 

@@ -33,13 +33,10 @@ class ArgMaxKernel : public Kernel {
   }
 
   void Compute(const Work& work) const override {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int64_t best = Best(work.Pixel<T>(in_, span.row, span.col + k));
-        if (StoreChanged(work.Pixel<int64_t>(out_, span.row, span.col + k), &best, sizeof best))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      const int64_t best = Best(work.Pixel<T>(in_, row, col));
+      return StoreChanged(work.Pixel<int64_t>(out_, row, col), &best, sizeof best);
+    });
   }
 
  private:
@@ -78,14 +75,11 @@ class TopKKernel : public Kernel {
 
   void Compute(const Work& work) const override {
     auto* order = reinterpret_cast<int32_t*>(work.scratch);
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const T* x = work.Pixel<T>(in_, span.row, span.col + k);
-        Sort(x, order);
-        if (Store(work, span.row, span.col + k, x, order))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      const T* x = work.Pixel<T>(in_, row, col);
+      Sort(x, order);
+      return Store(work, row, col, x, order);
+    });
   }
 
   size_t ScratchBytes() const override {

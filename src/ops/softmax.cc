@@ -84,24 +84,27 @@ class SoftmaxKernel : public Kernel {
     const size_t n = channels();
     auto* shifted = reinterpret_cast<float*>(work.scratch);
     size_t pixels = 0;
-    ForEachPixel(work, [&](int row, int col, size_t) {
-      const float* x = work.Pixel<float>(in_, row, col);
-      float* y = shifted + n * pixels++;
-      std::copy_n(x, n, y);
-      kernels_.binary_scalar(kernels::Binary::kSub, y, LargestOf(x, n), n);
-    });
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k) {
+        const float* x = work.Pixel<float>(in_, span.row, span.col + k);
+        float* y = shifted + n * pixels++;
+        std::copy_n(x, n, y);
+        kernels_.binary_scalar(kernels::Binary::kSub, y, LargestOf(x, n), n);
+      }
+    }
     // One call for all pixels, because vectors of a few elements are common.
     float* exps = shifted;
     if (logarithm_) exps = std::copy_n(shifted, n * pixels, shifted + n * pixels) - n * pixels;
     kernels_.unary(kernels::Unary::kExp, 0, 0, exps, n * pixels);
 
     float* y = shifted;
-    ForEachPixel(work, [&](int row, int col, size_t listed) {
+    ForEachPixel(work, [&](int row, int col) {
       const double sum = SumOf(exps + (y - shifted), n, [](float e) { return double{e}; });
       const auto by = static_cast<float>(logarithm_ ? std::log(sum) : sum);
       kernels_.binary_scalar(logarithm_ ? kernels::Binary::kSub : kernels::Binary::kDiv, y, by, n);
-      if (kernels_.store_changed(work.Pixel<float>(out_, row, col), y, n)) work.changed[listed] = 1;
+      const bool changed = kernels_.store_changed(work.Pixel<float>(out_, row, col), y, n);
       y += n;
+      return changed;
     });
   }
 
@@ -119,14 +122,6 @@ class SoftmaxKernel : public Kernel {
   }
 
   size_t channels() const { return static_cast<size_t>(in_.channels); }
-
-  template <class Visit>
-  static void ForEachPixel(const Work& work, Visit&& visit) {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k)
-        visit(span.row, span.col + k, span.first + static_cast<size_t>(k));
-    }
-  }
 
   Placement in_;
   Placement out_;

@@ -44,19 +44,16 @@ class TypedKernel : public Kernel {
     const size_t size = SizeOf(out_.dtype);
     const auto channels = static_cast<size_t>(out_.channels);
     alignas(64) std::array<std::byte, kBlock * kMaxElementBytes> result;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        std::byte* to = PixelBytes(work, out_, span.row, col);
-        bool changed = false;
-        for (size_t first = 0; first < channels; first += kBlock) {
-          const size_t n = std::min(kBlock, channels - first);
-          Evaluate(work, span.row, col, first, n, result.data());
-          changed |= StoreChanged(to + first * size, result.data(), n * size);
-        }
-        if (changed) work.changed[span.first + static_cast<size_t>(k)] = 1;
+    ForEachPixel(work, [&](int row, int col) {
+      std::byte* to = PixelBytes(work, out_, row, col);
+      bool changed = false;
+      for (size_t first = 0; first < channels; first += kBlock) {
+        const size_t n = std::min(kBlock, channels - first);
+        Evaluate(work, row, col, first, n, result.data());
+        changed |= StoreChanged(to + first * size, result.data(), n * size);
       }
-    }
+      return changed;
+    });
   }
 
  private:
