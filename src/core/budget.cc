@@ -3,23 +3,16 @@
 #include <algorithm>
 
 namespace deltacnn {
-namespace {
 
-/// Calls visit(index, bits) for the words of a mask that hold pixels of the rectangle.
 template <class Visit>
-void ForEachWord(const MaskView& mask, int first_row, int last_row, int first_col, int last_col,
-                 Visit&& visit) {
-  for (int r = first_row; r < last_row; ++r) {
-    for (int w = first_col / 64; w <= (last_col - 1) / 64; ++w) {
-      const int from = std::max(first_col - w * 64, 0);
-      const int count = std::min(last_col - w * 64, 64) - from;
-      const uint64_t ones = count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
-      visit(static_cast<size_t>(r) * mask.grid.words_per_row() + w, ones << from);
-    }
+void Budget::ForEachWordOf(const Tile& tile, Visit&& visit) const {
+  for (int r = tile.first_row; r < tile.last_row; ++r) {
+    const auto row = static_cast<size_t>(r) * static_cast<size_t>(input_.words_per_row());
+    ForEachWord(tile.first_col, tile.last_col, [&](int word, int shift, int count) {
+      visit(row + static_cast<size_t>(word), BitRange(shift, count));
+    });
   }
 }
-
-}  // namespace
 
 Budget::Budget(const Grid& input, double ms) : ms_(ms), input_(input) {
   if (!enabled()) return;
@@ -36,16 +29,15 @@ Budget::Budget(const Grid& input, double ms) : ms_(ms), input_(input) {
 }
 
 void Budget::Release(const MaskView& input) {
-  const MaskView waiting{waiting_.data(), input_};
-  waiting.Or(input);
+  MaskView{waiting_.data(), input_}.Or(input);
   input.Clear();
   order_.clear();
   pending_ = 0;
   for (size_t t = 0; t < tiles_.size(); ++t) {
     Tile& tile = tiles_[t];
     tile.changed = 0;
-    ForEachWord(waiting, tile.first_row, tile.last_row, tile.first_col, tile.last_col,
-                [&](size_t w, uint64_t bits) { tile.changed += CountBits(waiting_[w] & bits); });
+    ForEachWordOf(tile,
+                  [&](size_t w, uint64_t bits) { tile.changed += CountBits(waiting_[w] & bits); });
     tile.age = tile.changed == 0 ? 0 : tile.age + 1;
     pending_ += tile.changed;
     if (tile.changed > 0) order_.push_back(static_cast<int>(t));
@@ -63,11 +55,10 @@ void Budget::Release(const MaskView& input) {
   left_out_ = released < order_.size();
   for (size_t i = 0; i < released; ++i) {
     Tile& tile = tiles_[static_cast<size_t>(order_[i])];
-    ForEachWord(waiting, tile.first_row, tile.last_row, tile.first_col, tile.last_col,
-                [&](size_t w, uint64_t bits) {
-                  input.words[w] |= waiting_[w] & bits;
-                  waiting_[w] &= ~bits;
-                });
+    ForEachWordOf(tile, [&](size_t w, uint64_t bits) {
+      input.words[w] |= waiting_[w] & bits;
+      waiting_[w] &= ~bits;
+    });
     pending_ -= tile.changed;
     tile.age = 0;
   }

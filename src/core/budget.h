@@ -36,6 +36,10 @@ class Budget {
     int first_row = 0, last_row = 0, first_col = 0, last_col = 0;
   };
 
+  /// Calls visit(index, bits) for the words of a mask that hold pixels of the tile.
+  template <class Visit>
+  void ForEachWordOf(const Tile& tile, Visit&& visit) const;
+
   double ms_ = 0;
   Grid input_;
   std::vector<uint64_t> waiting_;  // pixels

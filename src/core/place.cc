@@ -1,10 +1,12 @@
+#include "core/place.h"
+
 #include <algorithm>
 #include <cstring>
 #include <map>
 
-#include "core/layout.h"
 #include "ops/concat.h"
 #include "ops/move.h"
+#include "ops/placement.h"
 
 namespace deltacnn {
 namespace {

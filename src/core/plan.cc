@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 #include "core/layout.h"
+#include "core/place.h"
 #include "core/port.h"
 #include "graph/infer.h"
 #include "graph/lower.h"
@@ -248,6 +249,18 @@ class Builder {
 };
 
 }  // namespace
+
+std::optional<Grid> PictureInput(const PlanState& plan) {
+  if (plan.inputs.size() != 1) return std::nullopt;
+  const Port& input = plan.inputs[0];
+  if (input.info.shape.size() != 4 || input.info.shape[0] != 1) return std::nullopt;
+  return plan.mask_grids[static_cast<size_t>(input.mask)];
+}
+
+bool GivesPicture(const PlanStep& step) {
+  return step.output_mask >= 0 && step.output.size() == 4 && step.grid.rows > 1 &&
+         step.grid.cols > 1;
+}
 
 Result<std::unique_ptr<PlanState>> PlanGraph(Graph graph, const PlanOptions& options, bool fold) {
   auto state = std::make_unique<PlanState>();

@@ -73,6 +73,12 @@ struct PlanState {
   size_t scratch_bytes = 0;  // most that a kernel wants, per thread
 };
 
+/// The pixels of the plan's one input, if that is one picture.
+std::optional<Grid> PictureInput(const PlanState& plan);
+
+/// True if a step gives a picture; a grid of one row or column is a pooled or a flattened one.
+bool GivesPicture(const PlanStep& step);
+
 /// Plans a graph whose inputs have static shapes. `fold` is off for Evaluate's one-node graphs.
 Result<std::unique_ptr<PlanState>> PlanGraph(Graph graph, const PlanOptions& options, bool fold);
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/move.h"
+#include "ops/placement.h"
 
 namespace deltacnn {
 namespace {

@@ -25,26 +25,19 @@ Reach::Reach(const PlanState& plan, const Policy& policy, int steps_per_band)
       owed_(plan.steps.size()),
       doubted_(plan.steps.size()),
       owed_count_(plan.steps.size(), 0) {
-  if (policy.reach < 0 || plan.inputs.size() != 1 || plan.inputs[0].info.shape.size() != 4 ||
-      plan.inputs[0].info.shape[0] != 1) {
-    return;
-  }
+  const std::optional<Grid> input = PictureInput(plan);
+  if (policy.reach < 0 || !input) return;
   enabled_ = true;
   judges_ = policy.strong > policy.cutoff && policy.cutoff > 0;
-  const Grid input = plan.mask_grids[static_cast<size_t>(plan.inputs[0].mask)];
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const PlanStep& step = plan.steps[i];
     // Behind the last layers nothing is saved by leaving pixels out.
     if (!step.feeds_macs && step.kernel->MacsPerPixel() == 0) continue;
-    // Values that are pictures; a grid of one row or column is a pooled or a flattened one.
-    if (step.output_mask < 0 || !step.kernel->computes() || step.output.size() != 4 ||
-        step.grid.rows < 2 || step.grid.cols < 2) {
-      continue;
-    }
+    if (!step.kernel->computes() || !GivesPicture(step)) continue;
     const auto known = std::ranges::find(resolutions_, step.grid, &Resolution::grid);
     resolution_of_[i] = static_cast<int>(known - resolutions_.begin());
     if (known == resolutions_.end()) {
-      resolutions_.push_back(MakeResolution(input, step.grid, policy.reach));
+      resolutions_.push_back(MakeResolution(*input, step.grid, policy.reach));
     }
     owed_[i].assign(step.grid.words(), 0);
     doubted_[i].assign(step.grid.words(), 0);

@@ -6,12 +6,6 @@
 namespace deltacnn {
 namespace {
 
-/// Values that are pictures; a grid of one row or column is a pooled or a flattened one.
-bool IsPicture(const PlanStep& step) {
-  return step.output_mask >= 0 && step.output.size() == 4 && step.grid.rows > 1 &&
-         step.grid.cols > 1;
-}
-
 /// How much of cell `i`, which ends at `end` at the latest, lies in [first, last).
 float Overlap(int i, float end, float first, float last) {
   const float low = std::max(static_cast<float>(i), first);
@@ -23,13 +17,11 @@ float Overlap(int i, float end, float first, float last) {
 }  // namespace
 
 Status WorkLog::SwitchOn(const PlanState& plan) {
-  if (plan.inputs.size() != 1 || plan.inputs[0].info.shape.size() != 4 ||
-      plan.inputs[0].info.shape[0] != 1) {
+  const std::optional<Grid> input = PictureInput(plan);
+  if (!input)
     return Error{ErrorCode::kUnsupported, "the work map wants a model with one input, an image"};
-  }
-  const Grid input = plan.mask_grids[static_cast<size_t>(plan.inputs[0].mask)];
-  cell_rows_ = static_cast<float>(input.rows) / WorkMap::kCell;
-  cell_cols_ = static_cast<float>(input.cols) / WorkMap::kCell;
+  cell_rows_ = static_cast<float>(input->rows) / WorkMap::kCell;
+  cell_cols_ = static_cast<float>(input->cols) / WorkMap::kCell;
   map_.rows = static_cast<int>(std::ceil(cell_rows_));
   map_.columns = static_cast<int>(std::ceil(cell_cols_));
   map_.share.assign(static_cast<size_t>(map_.rows) * static_cast<size_t>(map_.columns), 0);
@@ -37,7 +29,7 @@ Status WorkLog::SwitchOn(const PlanState& plan) {
   weight_.clear();
   for (const PlanStep& step : plan.steps) {
     const auto macs = static_cast<double>(step.kernel->MacsPerPixel() * step.grid.pixels());
-    weight_.push_back(IsPicture(step) ? static_cast<float>(macs) : 0);
+    weight_.push_back(GivesPicture(step) ? static_cast<float>(macs) : 0);
     all += weight_.back();
   }
   for (float& weight : weight_) weight = all > 0 ? static_cast<float>(weight / all) : 0;

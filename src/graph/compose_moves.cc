@@ -35,8 +35,7 @@ class Rearrangement {
     std::vector<std::vector<FactorRef>> moved;
     for (size_t d = 0; d < dims_.size(); ++d) {
       const int64_t axis = perm.empty() ? static_cast<int64_t>(dims_.size() - 1 - d) : perm[d];
-      const size_t from = static_cast<size_t>(axis) + (axis < 0 ? dims_.size() : 0);
-      moved.push_back(std::move(dims_[from]));
+      moved.push_back(std::move(dims_[FromFront(axis, dims_.size())]));
     }
     dims_ = std::move(moved);
   }

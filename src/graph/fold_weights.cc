@@ -1,12 +1,12 @@
 // What the weights of a convolution or of a Linear can take in: normalisation, scales and shifts of
-// its outputs, and parallel convolutions whose outputs are added, as networks are trained whose
-// branches are to be merged (RepVGG, MobileOne).
+// its outputs.
 #include <algorithm>
 #include <cmath>
 #include <optional>
 #include <span>
 #include <utility>
 
+#include "graph/expansion.h"
 #include "graph/lower.h"
 
 namespace deltacnn {
@@ -93,53 +93,40 @@ ChainStep Operand(kernels::Binary function, int operand) {
   return {.kind = ChainStep::Kind::kOperand, .binary = function, .operand = operand};
 }
 
-Node ScaleAndShift(const Node& node, ValueId scale, ValueId shift) {
-  Node result;
-  result.name = node.name;
-  result.op = "Pointwise";
-  result.inputs = {node.inputs[0]};
-  result.outputs = {node.outputs[0]};
-  result.chain = {Operand(kernels::Binary::kMul, 0), Operand(kernels::Binary::kAdd, 1)};
-  result.chain_inputs = {scale, shift};
-  return result;
+void AppendScaleAndShift(Graph& graph, const Node& node, ValueId scale, ValueId shift,
+                         std::vector<Node>& nodes) {
+  Expansion(graph, node, nodes).Finish("Pointwise", {node.inputs[0]});
+  nodes.back().chain = {Operand(kernels::Binary::kMul, 0), Operand(kernels::Binary::kAdd, 1)};
+  nodes.back().chain_inputs = {scale, shift};
 }
 
-Node ScaleAndShift(Graph& graph, const Node& node, const Affine& affine) {
+void AppendScaleAndShift(Graph& graph, const Node& node, const Affine& affine,
+                         std::vector<Node>& nodes) {
   const auto channels = static_cast<int64_t>(affine.scale.size());
   const Shape shape = ChannelShape(At(graph, node.inputs[0]).shape->size(), channels);
   const ValueId scale = AddConstant(graph, node.name + ".scale", affine.scale, shape);
-  return ScaleAndShift(node, scale, AddConstant(graph, node.name + ".shift", affine.shift, shape));
+  const ValueId shift = AddConstant(graph, node.name + ".shift", affine.shift, shape);
+  AppendScaleAndShift(graph, node, scale, shift, nodes);
 }
 
 /// BatchNormalization whose parameters are computed by the network: the factors become nodes too.
 void ComputeBatchNormalization(Graph& graph, const Node& node, std::vector<Node>& nodes) {
   const Shape vector = *At(graph, node.inputs[1]).shape;
-  const auto append = [&](const char* suffix, const char* op, std::vector<ValueId> inputs,
-                          const Shape& shape) -> Node& {
-    Node added;
-    added.name = node.name + suffix;
-    added.op = op;
-    added.inputs = std::move(inputs);
-    added.outputs = {AddTemporary(graph, added.name, shape)};
-    nodes.push_back(std::move(added));
-    return nodes.back();
-  };
-  Node& scale = append(".scale", "Pointwise", {node.inputs[4]}, vector);
-  scale.chain = {{.kind = ChainStep::Kind::kScalar,
-                  .binary = kernels::Binary::kAdd,
-                  .a = node.Float("epsilon", 1e-5f)},
-                 {.kind = ChainStep::Kind::kUnary, .unary = kernels::Unary::kSqrt},
-                 Operand(kernels::Binary::kRdiv, 0)};
-  scale.chain_inputs = {node.inputs[1]};
-  const ValueId scale_id = scale.outputs[0];
-  Node& shift = append(".shift", "Pointwise", {scale_id}, vector);  // beta - scale * mean
-  shift.chain = {Operand(kernels::Binary::kMul, 0), Operand(kernels::Binary::kRsub, 1)};
-  shift.chain_inputs = {node.inputs[3], node.inputs[2]};
-  const ValueId shift_id = shift.outputs[0];
+  Expansion parts(graph, node, nodes);
+  const ValueId scale = parts.Add(".scale", "Pointwise", {node.inputs[4]}, vector);
+  nodes.back().chain = {{.kind = ChainStep::Kind::kScalar,
+                         .binary = kernels::Binary::kAdd,
+                         .a = node.Float("epsilon", 1e-5f)},
+                        {.kind = ChainStep::Kind::kUnary, .unary = kernels::Unary::kSqrt},
+                        Operand(kernels::Binary::kRdiv, 0)};
+  nodes.back().chain_inputs = {node.inputs[1]};
+  const ValueId shift = parts.Add(".shift", "Pointwise", {scale}, vector);  // beta - scale * mean
+  nodes.back().chain = {Operand(kernels::Binary::kMul, 0), Operand(kernels::Binary::kRsub, 1)};
+  nodes.back().chain_inputs = {node.inputs[3], node.inputs[2]};
   const Shape shape = ChannelShape(At(graph, node.inputs[0]).shape->size(), vector[0]);
-  const ValueId wide_scale = append(".wide_scale", "Reshape", {scale_id}, shape).outputs[0];
-  const ValueId wide_shift = append(".wide_shift", "Reshape", {shift_id}, shape).outputs[0];
-  nodes.push_back(ScaleAndShift(node, wide_scale, wide_shift));
+  const ValueId wide_scale = parts.Add(".wide_scale", "Reshape", {scale}, shape);
+  const ValueId wide_shift = parts.Add(".wide_shift", "Reshape", {shift}, shape);
+  AppendScaleAndShift(graph, node, wide_scale, wide_shift, nodes);
 }
 
 }  // namespace
@@ -193,8 +180,11 @@ void FoldIntoWeights(Graph& graph) {
       FoldInto(graph, weighted, *affine);
       weighted.outputs[0] = node.outputs[0];
     } else {
-      nodes.push_back(node.op == "BatchNormalization" ? ScaleAndShift(graph, node, *affine)
-                                                      : std::move(node));
+      if (node.op == "BatchNormalization") {
+        AppendScaleAndShift(graph, node, *affine, nodes);
+      } else {
+        nodes.push_back(std::move(node));
+      }
       taker = static_cast<int>(nodes.size()) - 1;
     }
     place[n] = taker;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "graph/expansion.h"
 #include "graph/lower.h"
 
 namespace deltacnn {
@@ -159,8 +160,8 @@ void LowerClip(const Graph& graph, Node& node) {
   if (high_id != kNoValue) AppendOperand(graph, node, Binary::kMin, high_id);
 }
 
-/// Puts an operand of the output's full shape first, preferring one that is not a constant. Returns
-/// its position; -1 if every operand is broadcast.
+/// The position of an operand of the output's full shape, one that is not a constant if there is
+/// any; -1 if every operand is broadcast.
 int FullOperand(const Graph& graph, const Node& node) {
   const Shape& shape = *At(graph, node.outputs[0]).shape;
   int best = -1;
@@ -170,38 +171,6 @@ int FullOperand(const Graph& graph, const Node& node) {
     if (graph.Constant(node.inputs[i]) == nullptr) return static_cast<int>(i);
   }
   return best;
-}
-
-/// Node that expands `input` to `shape`; for arithmetic in which no operand has the full shape.
-Node ExpandTo(Graph& graph, const Node& user, ValueId input, const Shape& shape) {
-  Tensor target(DType::kInt64, {static_cast<int64_t>(shape.size())});
-  std::ranges::copy(shape, target.as<int64_t>().begin());
-  Value expanded;
-  expanded.name = user.name + ".expanded";
-  expanded.dtype = At(graph, input).dtype;
-  expanded.dtype_known = true;
-  expanded.shape = shape;
-  Node node;
-  node.name = expanded.name;
-  node.op = "Expand";
-  node.inputs = {input, AddConstant(graph, user.name + ".shape", std::move(target))};
-  node.outputs = {graph.AddValue(std::move(expanded))};
-  return node;
-}
-
-/// The exponent of Pow may have another type than the base.
-Node CastToFloat(Graph& graph, const Node& user, ValueId input) {
-  Value cast;
-  cast.name = user.name + ".exponent";
-  cast.dtype_known = true;
-  cast.shape = At(graph, input).shape;
-  Node node;
-  node.name = cast.name;
-  node.op = "Cast";
-  node.attributes["to"] = int64_t{1};  // TensorProto.FLOAT
-  node.inputs = {input};
-  node.outputs = {graph.AddValue(std::move(cast))};
-  return node;
 }
 
 // Saved value times sigmoid(...) and its relatives, as exporters spell them, and what they mean.
@@ -259,6 +228,113 @@ bool HasSave(std::span<const ChainStep> chain) {
   return std::ranges::any_of(chain, [](const ChainStep& s) { return s.kind == Kind::kSave; });
 }
 
+/// What FuseChains does. From front to back, every pointwise node swallows the node that produces
+/// its primary input, so that a whole run of them ends up behind the first one.
+class ChainFusion {
+ public:
+  explicit ChainFusion(Graph& graph)
+      : graph_(graph),
+        uses_(CountUses(graph)),
+        producer_(Producers(graph)),
+        dead_(graph.nodes.size(), false) {}
+
+  void Run() {
+    for (Node& node : graph_.nodes) {
+      if (node.op != "Pointwise") continue;
+      TurnRound(node);
+      JoinFactors(node);
+      MoveBehindProducer(node);
+      Simplify(node.chain);
+    }
+    EraseNodes(graph_, dead_);
+    for (Node& node : graph_.nodes) Simplify(node.chain);
+  }
+
+ private:
+  int ProducerOf(ValueId id) const { return producer_[static_cast<size_t>(id)]; }
+  bool ReadOnce(ValueId id) const { return uses_[static_cast<size_t>(id)] == 1; }
+  bool HasShapeOf(ValueId id, const Node& node) const {
+    return At(graph_, id).shape == At(graph_, node.outputs[0]).shape;
+  }
+
+  /// Whether the node that produces `id` can take what `node` does into its chain.
+  bool Fusable(ValueId id, const Node& node) const {
+    const int p = ProducerOf(id);
+    return p >= 0 && TakesChain(graph_.nodes[static_cast<size_t>(p)]) && ReadOnce(id) &&
+           HasShapeOf(id, node);
+  }
+
+  static bool IsOneOperand(const Node& node) {
+    return node.chain.size() == 1 && node.chain[0].kind == Kind::kOperand;
+  }
+
+  /// A single operand step can be turned round so that the operand's producer takes the chain.
+  void TurnRound(Node& node) const {
+    if (!IsOneOperand(node) || node.chain_inputs[0] == node.inputs[0]) return;
+    const auto* row = std::ranges::find(kBinaryRows, node.chain[0].binary, &BinaryRow::function);
+    const ValueId other = node.chain_inputs[0];
+    const bool other_later = ProducerOf(other) > ProducerOf(node.inputs[0]);
+    if (row == kBinaryRows.end() || !Fusable(other, node) ||
+        (Fusable(node.inputs[0], node) && !other_later))
+      return;
+    std::swap(node.inputs[0], node.chain_inputs[0]);
+    node.chain[0].binary = row->swapped;
+  }
+
+  /// x * f(x): the operand is a chain over the primary input, or the other way round.
+  void JoinFactors(Node& node) {
+    if (!IsOneOperand(node)) return;
+    for (int turn = 0; turn < 2; ++turn) {
+      const ValueId x = turn == 0 ? node.chain_inputs[0] : node.inputs[0];
+      const ValueId fx = turn == 0 ? node.inputs[0] : node.chain_inputs[0];
+      const int p = ProducerOf(fx);
+      if (p < 0 || !ReadOnce(fx) || !HasShapeOf(fx, node)) continue;
+      const Node& inner = graph_.nodes[static_cast<size_t>(p)];
+      if (inner.op != "Pointwise" || inner.inputs[0] != x || HasSave(inner.chain)) continue;
+      Binary function = node.chain[0].binary;
+      if (turn == 1) {
+        const auto* row = std::ranges::find(kBinaryRows, function, &BinaryRow::function);
+        if (row == kBinaryRows.end()) continue;
+        function = row->swapped;
+      }
+      std::vector<ChainStep> chain = {{.kind = Kind::kSave}};
+      chain.insert(chain.end(), inner.chain.begin(), inner.chain.end());
+      chain.push_back({.kind = Kind::kSaved, .binary = function});
+      node.inputs[0] = x;
+      node.chain = std::move(chain);
+      node.chain_inputs = inner.chain_inputs;
+      --uses_[static_cast<size_t>(x)];  // the inner node's
+      dead_[static_cast<size_t>(p)] = true;
+      return;
+    }
+  }
+
+  void MoveBehindProducer(Node& node) {
+    const ValueId x = node.inputs[0];
+    if (!Fusable(x, node) || std::ranges::find(node.chain_inputs, x) != node.chain_inputs.end())
+      return;
+    const auto p = static_cast<size_t>(ProducerOf(x));
+    const Node& source = graph_.nodes[p];
+    Node merged = source;
+    merged.name = source.op == "Pointwise" ? node.name : source.name;
+    merged.outputs = node.outputs;
+    const int shift = static_cast<int>(source.chain_inputs.size());
+    for (ChainStep step : node.chain) {
+      if (step.kind == Kind::kOperand) step.operand += shift;
+      merged.chain.push_back(step);
+    }
+    merged.chain_inputs.insert(merged.chain_inputs.end(), node.chain_inputs.begin(),
+                               node.chain_inputs.end());
+    node = std::move(merged);
+    dead_[p] = true;
+  }
+
+  Graph& graph_;
+  std::vector<int> uses_;
+  std::vector<int> producer_;
+  std::vector<bool> dead_;
+};
+
 }  // namespace
 
 bool TakesChain(const Node& node) {
@@ -294,15 +370,20 @@ void LowerArithmetic(Graph& graph) {
     } else if (is_unary) {
       LowerUnary(node);
     } else {
+      Expansion parts(graph, node, nodes);
       if (node.op == "Pow" && At(graph, node.inputs[1]).dtype != DType::kFloat32) {
-        nodes.push_back(CastToFloat(graph, node, node.inputs[1]));
-        node.inputs[1] = nodes.back().outputs[0];
+        constexpr int64_t kFloat = 1;  // TensorProto.FLOAT
+        node.inputs[1] = parts.Add(".exponent", "Cast", {node.inputs[1]},
+                                   *At(graph, node.inputs[1]).shape, {{"to", kFloat}});
       }
       std::vector<ValueId> operands = node.inputs;
       int full = FullOperand(graph, node);
       if (full < 0) {
-        nodes.push_back(ExpandTo(graph, node, operands[0], *At(graph, node.outputs[0]).shape));
-        operands[0] = nodes.back().outputs[0];
+        const Shape shape = *At(graph, node.outputs[0]).shape;
+        Tensor target(DType::kInt64, {static_cast<int64_t>(shape.size())});
+        std::ranges::copy(shape, target.as<int64_t>().begin());
+        const ValueId shape_id = AddConstant(graph, node.name + ".shape", std::move(target));
+        operands[0] = parts.Add(".expanded", "Expand", {operands[0], shape_id}, shape);
         full = 0;
       }
       // Sums and extrema commute; of the others only the two-operand forms exist.
@@ -322,92 +403,6 @@ void LowerArithmetic(Graph& graph) {
   graph.nodes = std::move(nodes);
 }
 
-void FuseChains(Graph& graph) {
-  // From front to back, every pointwise node swallows the node that produces its primary input, so
-  // that a whole run of them ends up behind the first one.
-  std::vector<int> uses = CountUses(graph);
-  std::vector<int> producer(graph.values.size(), -1);
-  std::vector<bool> dead(graph.nodes.size(), false);
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    Node& node = graph.nodes[n];
-    const auto own = [&] {
-      for (const ValueId out : node.outputs)
-        if (out != kNoValue) producer[static_cast<size_t>(out)] = static_cast<int>(n);
-    };
-    own();
-    if (node.op != "Pointwise") continue;
-    const Shape& shape = *At(graph, node.outputs[0]).shape;
-
-    // A single operand step can be turned round so that the operand's producer takes the chain.
-    const auto fusable = [&](ValueId id, int wanted_uses) {
-      const int p = producer[static_cast<size_t>(id)];
-      return p >= 0 && TakesChain(graph.nodes[static_cast<size_t>(p)]) &&
-             uses[static_cast<size_t>(id)] == wanted_uses && *At(graph, id).shape == shape;
-    };
-    if (node.chain.size() == 1 && node.chain[0].kind == Kind::kOperand &&
-        node.chain_inputs[0] != node.inputs[0]) {
-      const auto* row = std::ranges::find(kBinaryRows, node.chain[0].binary, &BinaryRow::function);
-      const ValueId other = node.chain_inputs[0];
-      const int p = producer[static_cast<size_t>(other)];
-      const int q = producer[static_cast<size_t>(node.inputs[0])];
-      const bool other_later = p > q;
-      if (row != kBinaryRows.end() && fusable(other, 1) &&
-          (!fusable(node.inputs[0], 1) || other_later)) {
-        std::swap(node.inputs[0], node.chain_inputs[0]);
-        node.chain[0].binary = row->swapped;
-      }
-    }
-
-    // x * f(x): the operand is a chain over the primary input, or the other way round.
-    if (node.chain.size() == 1 && node.chain[0].kind == Kind::kOperand) {
-      for (int turn = 0; turn < 2; ++turn) {
-        const ValueId x = turn == 0 ? node.chain_inputs[0] : node.inputs[0];
-        const ValueId fx = turn == 0 ? node.inputs[0] : node.chain_inputs[0];
-        const int p = producer[static_cast<size_t>(fx)];
-        if (p < 0 || uses[static_cast<size_t>(fx)] != 1 || *At(graph, fx).shape != shape) continue;
-        Node& inner = graph.nodes[static_cast<size_t>(p)];
-        if (inner.op != "Pointwise" || inner.inputs[0] != x || HasSave(inner.chain)) continue;
-        Binary function = node.chain[0].binary;
-        if (turn == 1) {
-          const auto* row = std::ranges::find(kBinaryRows, function, &BinaryRow::function);
-          if (row == kBinaryRows.end()) continue;
-          function = row->swapped;
-        }
-        std::vector<ChainStep> chain = {{.kind = Kind::kSave}};
-        chain.insert(chain.end(), inner.chain.begin(), inner.chain.end());
-        chain.push_back({.kind = Kind::kSaved, .binary = function});
-        node.inputs[0] = x;
-        node.chain = std::move(chain);
-        node.chain_inputs = inner.chain_inputs;
-        --uses[static_cast<size_t>(x)];  // the inner node's
-        dead[static_cast<size_t>(p)] = true;
-        break;
-      }
-    }
-
-    const ValueId x = node.inputs[0];
-    const int p = producer[static_cast<size_t>(x)];
-    if (p >= 0 && fusable(x, 1) &&
-        std::ranges::find(node.chain_inputs, x) == node.chain_inputs.end()) {
-      Node& source = graph.nodes[static_cast<size_t>(p)];
-      Node merged = source;
-      merged.name = source.op == "Pointwise" ? node.name : source.name;
-      merged.outputs = node.outputs;
-      const int shift = static_cast<int>(source.chain_inputs.size());
-      for (ChainStep step : node.chain) {
-        if (step.kind == Kind::kOperand) step.operand += shift;
-        merged.chain.push_back(step);
-      }
-      merged.chain_inputs.insert(merged.chain_inputs.end(), node.chain_inputs.begin(),
-                                 node.chain_inputs.end());
-      node = std::move(merged);
-      dead[static_cast<size_t>(p)] = true;
-      own();
-    }
-    Simplify(node.chain);
-  }
-  EraseNodes(graph, dead);
-  for (Node& node : graph.nodes) Simplify(node.chain);
-}
+void FuseChains(Graph& graph) { ChainFusion(graph).Run(); }
 
 }  // namespace deltacnn

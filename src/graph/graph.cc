@@ -1,5 +1,7 @@
 #include "graph/graph.h"
 
+#include <algorithm>
+
 namespace deltacnn {
 namespace {
 
@@ -12,6 +14,20 @@ T Get(const Node& node, const std::string& key, T fallback) {
 }
 
 }  // namespace
+
+std::string OneLine(std::string text) {
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
+std::vector<int64_t> IntsOf(const Tensor& tensor) {
+  const auto convert = [](const auto& values) {
+    return std::vector<int64_t>(values.begin(), values.end());
+  };
+  return tensor.dtype == DType::kInt32 ? convert(tensor.as<int32_t>())
+                                       : convert(tensor.as<int64_t>());
+}
 
 int64_t Node::Int(const std::string& key, int64_t fallback) const {
   return Get(*this, key, fallback);

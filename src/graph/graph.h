@@ -19,6 +19,19 @@ inline constexpr ValueId kNoValue = -1;  // an optional input or output that is 
 
 using TensorPtr = std::shared_ptr<const Tensor>;
 
+/// The text without line breaks and other control characters: names and attributes come from files
+/// and end up in one-line messages, tables and terminals.
+std::string OneLine(std::string text);
+
+/// The elements of an int64 or int32 tensor.
+std::vector<int64_t> IntsOf(const Tensor& tensor);
+
+/// The axis counted from the front of a tensor of this rank, where `axis` may be counted from its
+/// back; it is in range.
+inline size_t FromFront(int64_t axis, size_t rank) {
+  return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis);
+}
+
 /// A node attribute. `SubgraphMarker` records that a subgraph was present, which only an If may
 /// have. Its copy constructor keeps libstdc++ (12) from taking the variant for one that is never
 /// without a value: it would then destroy one whose copy has failed for lack of memory, and crash.
@@ -53,9 +66,8 @@ struct Value {
   std::string name;
   DType dtype = DType::kFloat32;
   bool dtype_known = false;
-  std::optional<Shape> shape;          // -1: unknown dimension; nullopt: unknown rank
-  std::vector<std::string> dim_names;  // symbolic names beside the -1 dimensions, may be empty
-  TensorPtr constant;                  // set for initializers and folded values
+  std::optional<Shape> shape;  // -1: unknown dimension; nullopt: unknown rank
+  TensorPtr constant;          // set for initializers and folded values
 };
 
 /// A node of a branch runs only if `condition`, a single bool, is `when`.
@@ -92,9 +104,6 @@ struct Node {
 /// topological order, every value id is valid, every value is produced at most once, every node
 /// input is a graph input, a constant or an earlier node's output.
 struct Graph {
-  std::string name;
-  std::string producer;
-  int64_t ir_version = 0;
   int64_t opset = 0;  // of the default domain
   std::vector<Value> values;
   std::vector<Node> nodes;

@@ -35,10 +35,10 @@ constexpr int64_t kMaxAxisTable = int64_t{1} << 26;
 // Bytes of all constants that folding makes: a small file can ask for as many as it has nodes.
 constexpr uint64_t kMaxFoldedBytes = uint64_t{1} << 30;
 
-constexpr size_t kMaxRank = 60;  // axis sets are 64 bits wide
+constexpr size_t kMostAxes = 60;  // axis sets are 64 bits wide
 
 bool WithinLimits(const Shape& shape) {
-  if (shape.size() > kMaxRank) return false;
+  if (shape.size() > kMostAxes) return false;
   const auto rank = static_cast<int64_t>(shape.size());
   const bool empty = std::ranges::find(shape, 0) != shape.end();
   const int64_t most = empty ? kMaxEmptyElements : kMaxElements;
@@ -259,6 +259,129 @@ Status FixValue(Graph& graph, ValueId id, const std::vector<double>& numbers) {
   return {};
 }
 
+bool IsIf(const Node& node) { return node.op == "If" && node.domain.empty(); }
+
+/// What InferShapes does, node by node.
+class ShapeInference {
+ public:
+  ShapeInference(Graph& graph, bool fold, uint64_t max_bytes)
+      : graph_(graph),
+        fold_(fold),
+        max_folded_(std::min(max_bytes, kMaxFoldedBytes)),
+        known_(graph.values.size(), Known::kStatic) {}
+
+  Inference Run() {
+    std::vector<bool> skipped;  // in branches not taken
+    for (Node& node : graph_.nodes) {
+      skipped.push_back(!MayRun(graph_, node));
+      const Known outputs = skipped.back() ? Known::kNothing : Visit(node);
+      for (const ValueId out : node.outputs)
+        if (out != kNoValue) known_[static_cast<size_t>(out)] = outputs;
+      if (skipped.back()) continue;
+      result_.dynamic.push_back(outputs == Known::kDynamic);
+      if (outputs != Known::kDynamic) node.guards.clear();
+    }
+    EraseNodes(graph_, skipped);
+    return std::move(result_);
+  }
+
+ private:
+  /// Each of the steps tells what is known of the node's outputs.
+  Known Visit(Node& node) {
+    std::erase_if(node.guards, [&](const Guard& guard) {
+      return ConditionOf(graph_, guard.condition).has_value();
+    });
+    if (IsIf(node)) ChooseBranch(graph_, known_, node);
+    const bool late_choice = IsIf(node);
+    Known inputs = late_choice ? Known::kDynamic : Known::kStatic;
+    for (const ValueId in : node.inputs) {
+      if (in == kNoValue) continue;
+      inputs = std::max(inputs, known_[static_cast<size_t>(in)]);
+      if (const Tensor* tensor = graph_.Constant(in).get();
+          tensor != nullptr && tensor->shape.size() > kMostAxes) {
+        return Report(node, {ErrorCode::kLimit, "it has an input of more than " +
+                                                    std::to_string(kMostAxes) + " dimensions"});
+      }
+    }
+    const OpDef* op = node.domain.empty() ? FindOp(node.op) : nullptr;
+    if (!late_choice && (op == nullptr || op->internal)) {
+      const std::string domain = node.domain.empty() ? "" : " of domain '" + node.domain + "'";
+      return Report(node, {ErrorCode::kUnsupported,
+                           "operator" + domain + " is not supported" +
+                               (IsQuantised(node) ? " with these inputs and attributes" : "")});
+    }
+    if (inputs != Known::kStatic) return inputs;
+    const Known outputs = Infer(*op, node);
+    return outputs == Known::kStatic ? Fold(node) : outputs;
+  }
+
+  /// Shapes and types of the outputs, from those of the inputs.
+  Known Infer(const OpDef& op, const Node& node) {
+    const auto claimed = TakeShapes(graph_, node);
+    InferContext context(node, graph_, max_folded_ / 2);
+    if (const Status status = op.infer(context); !status.ok()) {
+      for (size_t o = 0; o < node.outputs.size(); ++o)
+        if (node.outputs[o] != kNoValue)
+          graph_.values[static_cast<size_t>(node.outputs[o])].shape = claimed[o];
+      if (context.data_dependent()) return Known::kDynamic;
+      Error error = status.error();
+      if (fold_ && result_.unsupported.empty() && error.code == ErrorCode::kInvalidModel)
+        error.message += NameInputs(graph_);
+      return Report(node, error);
+    }
+    if (!AllShapesKnown(graph_, node))
+      return Report(node, {ErrorCode::kInvalidModel, "it has more outputs than the operator"});
+    if (!WithinLimits(graph_, node))
+      return Report(node, {ErrorCode::kLimit, "its output would be too large"});
+    return Known::kStatic;
+  }
+
+  /// Runs a node of constants.
+  Known Fold(const Node& node) {
+    const auto constant = [&](ValueId id) {
+      return id == kNoValue || graph_.Constant(id) != nullptr;
+    };
+    const bool done = std::ranges::all_of(node.outputs, constant);  // inference has answered
+    if (!done && !(fold_ && std::ranges::all_of(node.inputs, constant))) return Known::kStatic;
+    folded_bytes_ += OutputBytes(graph_, node);
+    if (folded_bytes_ > max_folded_) {
+      for (const ValueId out : node.outputs)
+        if (out != kNoValue) graph_.values[static_cast<size_t>(out)].constant = nullptr;
+      return Report(node, {ErrorCode::kLimit,
+                           "it and the nodes before it make constants that are too large"});
+    }
+    if (done) return Known::kStatic;
+    std::vector<TensorPtr> operands;
+    for (const ValueId in : node.inputs)
+      operands.push_back(in == kNoValue ? nullptr : graph_.Constant(in));
+    auto outputs = Evaluate(node, operands, graph_.opset, 2 * kMaxFoldedBytes);
+    if (!outputs.ok()) return Report(node, outputs.error());
+    for (size_t o = 0; o < node.outputs.size(); ++o) {
+      if (node.outputs[o] == kNoValue) continue;
+      graph_.values[static_cast<size_t>(node.outputs[o])].constant =
+          std::make_shared<const Tensor>(std::move(outputs.value()[o]));
+    }
+    return Known::kStatic;
+  }
+
+  /// Takes down why the node cannot run.
+  Known Report(const Node& node, const Error& error) {
+    const std::string prefix = NodeError(error.code, node, "").message;
+    const bool prefixed = error.message.starts_with(prefix);
+    result_.unsupported.push_back({node.name, node.op,
+                                   prefixed ? error.message.substr(prefix.size()) : error.message,
+                                   error.code});
+    return Known::kNothing;
+  }
+
+  Graph& graph_;
+  bool fold_;
+  uint64_t max_folded_;
+  uint64_t folded_bytes_ = 0;
+  std::vector<Known> known_;  // of every value
+  Inference result_;
+};
+
 }  // namespace
 
 Status FixInputs(Graph& graph, const PlanOptions& options) {
@@ -272,135 +395,11 @@ Status FixInputs(Graph& graph, const PlanOptions& options) {
 }
 
 Inference InferShapes(Graph& graph, bool fold, uint64_t max_bytes) {
-  const uint64_t max_folded = std::min(max_bytes, kMaxFoldedBytes);
   ExpandQuantised(graph);
   ExpandIntegers(graph);
   AddFirstOutputs(graph);
   DropRunningStatistics(graph);
-  Inference result;
-  uint64_t folded_bytes = 0;
-  result.dynamic.assign(graph.nodes.size(), false);
-  std::vector<bool> skipped(graph.nodes.size(), false);  // in branches not taken
-  std::vector<Known> known(graph.values.size(), Known::kStatic);
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    // Nodes may add values (folding replaces none), so `node` is looked up afresh.
-    Node& node = graph.nodes[n];
-    const auto set_outputs = [&](Known state) {
-      for (const ValueId out : node.outputs)
-        if (out != kNoValue) known[static_cast<size_t>(out)] = state;
-    };
-    const auto report = [&](const Error& error) {
-      const std::string prefix = NodeError(error.code, node, "").message;
-      const bool prefixed = error.message.starts_with(prefix);
-      result.unsupported.push_back({node.name, node.op,
-                                    prefixed ? error.message.substr(prefix.size()) : error.message,
-                                    error.code});
-    };
-    if (!MayRun(graph, node)) {
-      skipped[n] = true;
-      set_outputs(Known::kNothing);
-      continue;
-    }
-    std::erase_if(node.guards, [&](const Guard& guard) {
-      return ConditionOf(graph, guard.condition).has_value();
-    });
-    if (node.op == "If" && node.domain.empty()) ChooseBranch(graph, known, node);
-    Known inputs = Known::kStatic;
-    bool constant = true;
-    for (const ValueId in : node.inputs) {
-      if (in == kNoValue) continue;
-      inputs = std::max(inputs, known[static_cast<size_t>(in)]);
-      constant = constant && graph.Constant(in) != nullptr;
-    }
-    const bool deep = std::ranges::any_of(node.inputs, [&](ValueId in) {
-      return in != kNoValue && graph.Constant(in) != nullptr &&
-             graph.Constant(in)->shape.size() > kMaxRank;
-    });
-    if (deep) {
-      report({ErrorCode::kLimit, "it has an input of more than 60 dimensions"});
-      set_outputs(Known::kNothing);
-      continue;
-    }
-    const OpDef* op = node.domain.empty() ? FindOp(node.op) : nullptr;
-    const bool late_choice = node.op == "If" && node.domain.empty();
-    if (!late_choice && (op == nullptr || op->internal)) {
-      const std::string domain = node.domain.empty() ? "" : " of domain '" + node.domain + "'";
-      report({ErrorCode::kUnsupported,
-              "operator" + domain + " is not supported" +
-                  (IsQuantised(node) ? " with these inputs and attributes" : "")});
-      set_outputs(Known::kNothing);
-      continue;
-    }
-    if (late_choice) inputs = std::max(inputs, Known::kDynamic);
-    if (inputs != Known::kStatic) {
-      result.dynamic[n] = inputs == Known::kDynamic;
-      set_outputs(inputs);
-      continue;
-    }
-    const auto claimed = TakeShapes(graph, node);
-    InferContext context(node, graph, max_folded / 2);
-    if (const Status status = op->infer(context); !status.ok()) {
-      for (size_t o = 0; o < node.outputs.size(); ++o)
-        if (node.outputs[o] != kNoValue)
-          graph.values[static_cast<size_t>(node.outputs[o])].shape = claimed[o];
-      result.dynamic[n] = context.data_dependent();
-      set_outputs(context.data_dependent() ? Known::kDynamic : Known::kNothing);
-      if (!context.data_dependent()) {
-        Error error = status.error();
-        const bool first = result.unsupported.empty();
-        if (fold && first && error.code == ErrorCode::kInvalidModel)
-          error.message += NameInputs(graph);
-        report(error);
-      }
-      continue;
-    }
-    if (!AllShapesKnown(graph, node)) {
-      report({ErrorCode::kInvalidModel, "it has more outputs than the operator"});
-      set_outputs(Known::kNothing);
-      continue;
-    }
-    if (!WithinLimits(graph, node)) {
-      report({ErrorCode::kLimit, "its output would be too large"});
-      set_outputs(Known::kNothing);
-      continue;
-    }
-    bool done = true;  // inference itself may have answered
-    for (const ValueId out : node.outputs)
-      done = done && (out == kNoValue || graph.Constant(out) != nullptr);
-    if (!done && !(fold && constant)) continue;
-    folded_bytes += OutputBytes(graph, node);
-    if (folded_bytes > max_folded) {
-      report({ErrorCode::kLimit, "it and the nodes before it make constants that are too large"});
-      for (const ValueId out : node.outputs)
-        if (out != kNoValue) graph.values[static_cast<size_t>(out)].constant = nullptr;
-      set_outputs(Known::kNothing);
-      continue;
-    }
-    if (done) continue;
-    std::vector<TensorPtr> operands;
-    for (const ValueId in : node.inputs)
-      operands.push_back(in == kNoValue ? nullptr : graph.Constant(in));
-    auto outputs = Evaluate(node, operands, graph.opset, 2 * kMaxFoldedBytes);
-    if (!outputs.ok()) {
-      report(outputs.error());
-      set_outputs(Known::kNothing);
-      continue;
-    }
-    for (size_t o = 0; o < node.outputs.size(); ++o) {
-      if (node.outputs[o] == kNoValue) continue;
-      graph.values[static_cast<size_t>(node.outputs[o])].constant =
-          std::make_shared<const Tensor>(std::move(outputs.value()[o]));
-    }
-  }
-  size_t kept = 0;
-  for (size_t n = 0; n < skipped.size(); ++n) {
-    if (skipped[n]) continue;
-    if (!result.dynamic[n]) graph.nodes[n].guards.clear();
-    result.dynamic[kept++] = result.dynamic[n];
-  }
-  result.dynamic.resize(kept);
-  EraseNodes(graph, skipped);
-  return result;
+  return ShapeInference(graph, fold, max_bytes).Run();
 }
 
 }  // namespace deltacnn

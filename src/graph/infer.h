@@ -1,7 +1,6 @@
 // Shape inference and constant folding over a whole graph.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "deltacnn/model.h"

@@ -1,11 +1,12 @@
 #include "graph/lower.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <utility>
+
+#include "graph/expansion.h"
+#include "ops/reduce.h"
 
 namespace deltacnn {
 namespace {
@@ -16,20 +17,6 @@ struct PictureReduction {
   std::string operation;  // of RowReduce
   bool mean = false;
 };
-
-/// The axes over which a Reduce node works, counted from the front.
-std::vector<int64_t> ReducedAxes(const Graph& graph, const Node& node, size_t rank) {
-  std::vector<int64_t> axes = node.Ints("axes");
-  if (const ValueId id = node.Input(1); id != kNoValue) {
-    const TensorPtr& constant = graph.Constant(id);
-    if (constant != nullptr && constant->dtype == DType::kInt64) {
-      const auto values = constant->as<int64_t>();
-      axes.assign(values.begin(), values.end());
-    }
-  }
-  for (int64_t& axis : axes) axis += axis < 0 ? static_cast<int64_t>(rank) : 0;
-  return axes;
-}
 
 /// `flattened`: by value, the picture that was reshaped to it.
 std::optional<PictureReduction> FindReduction(const Graph& graph, const Node& node,
@@ -47,14 +34,12 @@ std::optional<PictureReduction> FindReduction(const Graph& graph, const Node& no
   if (x == kNoValue || At(graph, x).dtype != DType::kFloat32) return std::nullopt;
   const Shape& shape = *At(graph, x).shape;
   if (node.op.starts_with("Reduce")) {
-    const std::vector<int64_t> axes = ReducedAxes(graph, node, shape.size());
-    if (axes.empty() || std::ranges::any_of(axes, [](int64_t axis) { return axis < 2; }))
-      return std::nullopt;
+    const AxisSet axes = ReducedAxes(graph, node);
+    if (axes == 0 || (axes & AllAxes(2)) != 0) return std::nullopt;
     // All spatial axes; one may be missing if it has a single element (kept as such).
-    for (int64_t axis = 2; axis < static_cast<int64_t>(shape.size()); ++axis) {
-      const bool listed = std::ranges::find(axes, axis) != axes.end();
-      const bool kept = shape[static_cast<size_t>(axis)] == 1 && node.Int("keepdims", 1) != 0;
-      if (!listed && !kept) return std::nullopt;
+    for (size_t axis = 2; axis < shape.size(); ++axis) {
+      const bool kept = shape[axis] == 1 && node.Int("keepdims", 1) != 0;
+      if (!HasAxis(axes, axis) && !kept) return std::nullopt;
     }
   }
   const ValueId source = flattened[static_cast<size_t>(x)];
@@ -76,17 +61,15 @@ const Tensor* ConstantFloats(const Graph& graph, ValueId id) {
   return floats && tensor->elements() > 0 ? tensor : nullptr;
 }
 
-ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape) {
-  Value value;
-  value.name = name;
-  value.dtype_known = true;
-  value.shape = std::move(shape);
-  return graph.AddValue(std::move(value));
-}
-
 bool HasConstantFilters(const Graph& graph, const Node& node) {
   return ConstantFloats(graph, node.inputs[1]) != nullptr &&
          (node.Input(2) == kNoValue || ConstantFloats(graph, node.inputs[2]) != nullptr);
+}
+
+bool HasConstantArguments(const Graph& graph, const Node& node) {
+  return std::ranges::all_of(std::span(node.inputs).subspan(1), [&](ValueId id) {
+    return id == kNoValue || graph.Constant(id) != nullptr;
+  });
 }
 
 ValueId AddConstant(Graph& graph, const std::string& name, Tensor tensor) {
@@ -151,32 +134,20 @@ void LowerGlobalReductions(Graph& graph) {
       continue;
     }
     const Shape shape = *At(graph, found->picture).shape;
-    const ValueId out = node.outputs[0];
+    const Shape out = *At(graph, node.outputs[0]).shape;
     const Shape reduced = {shape[0], shape[1], 1, 1};
-    const bool keepdims = *At(graph, out).shape == reduced;
-    const bool same = keepdims || *At(graph, out).shape == Shape{shape[0], shape[1]};
-    Node rows;
-    rows.name = node.name + ".rows";
-    rows.op = "RowReduce";
-    rows.inputs = {found->picture};
-    rows.outputs = {AddTemporary(graph, rows.name, {shape[0], shape[1], shape[2], 1})};
-    rows.attributes["op"] = found->operation;
-    Node total;
-    total.name = node.name;
-    total.op = "ReduceRows";
-    total.inputs = {rows.outputs[0]};
-    total.outputs = {same ? out : AddTemporary(graph, node.name + ".reduced", reduced)};
-    total.attributes["op"] = found->operation;
-    total.attributes["count"] = found->mean ? shape[2] * shape[3] : int64_t{1};
-    total.attributes["keepdims"] = int64_t{keepdims || !same};
-    Node reshape;
-    reshape.name = node.name + ".reshape";
-    reshape.op = "Reshape";
-    reshape.inputs = total.outputs;
-    reshape.outputs = {out};
-    nodes.push_back(std::move(rows));
-    nodes.push_back(std::move(total));
-    if (!same) nodes.push_back(std::move(reshape));
+    const bool squeezed = out == Shape{shape[0], shape[1]};
+    Expansion parts(graph, node, nodes);
+    const ValueId rows = parts.Add(".rows", "RowReduce", {found->picture},
+                                   {shape[0], shape[1], shape[2], 1}, {{"op", found->operation}});
+    const Attributes total = {{"op", found->operation},
+                              {"count", found->mean ? shape[2] * shape[3] : int64_t{1}},
+                              {"keepdims", int64_t{!squeezed}}};
+    if (squeezed || out == reduced) {
+      parts.Finish("ReduceRows", {rows}, total);
+    } else {
+      parts.Finish("Reshape", {parts.Add(".reduced", "ReduceRows", {rows}, reduced, total)});
+    }
   }
   graph.nodes = std::move(nodes);
 }

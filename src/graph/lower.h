@@ -96,8 +96,8 @@ bool Rearranges(const Node& node);
 const Tensor* ConstantFloats(const Graph& graph, ValueId id);
 /// True if the filters of a Conv or Linear, and its bias if it has one, are constants.
 bool HasConstantFilters(const Graph& graph, const Node& node);
-/// A new float32 value that some node computes.
-ValueId AddTemporary(Graph& graph, const std::string& name, Shape shape);
+/// True if every input but the first is a constant or absent.
+bool HasConstantArguments(const Graph& graph, const Node& node);
 /// A new constant.
 ValueId AddConstant(Graph& graph, const std::string& name, Tensor tensor);
 /// The same of float32.

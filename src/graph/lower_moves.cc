@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "graph/expansion.h"
 #include "graph/lower.h"
 #include "ops/concat.h"
 #include "ops/move.h"
@@ -14,14 +15,11 @@ namespace {
 std::optional<int64_t> FirstOfRange(const Graph& graph, const Node& gather, int64_t dim) {
   const TensorPtr& indices = graph.Constant(gather.inputs[1]);
   if (indices == nullptr || indices->elements() == 0) return std::nullopt;
-  const auto at = [&](size_t i) {
-    const int64_t index = indices->dtype == DType::kInt64 ? indices->as<int64_t>()[i]
-                                                          : int64_t{indices->as<int32_t>()[i]};
-    return index < 0 ? index + dim : index;
-  };
-  for (size_t i = 1; i < static_cast<size_t>(indices->elements()); ++i)
-    if (at(i) != at(0) + static_cast<int64_t>(i)) return std::nullopt;
-  return at(0);
+  std::vector<int64_t> positions = IntsOf(*indices);
+  for (int64_t& position : positions) position += position < 0 ? dim : 0;
+  for (size_t i = 1; i < positions.size(); ++i)
+    if (positions[i] != positions[0] + static_cast<int64_t>(i)) return std::nullopt;
+  return positions[0];
 }
 
 /// Positions [begin, end) of a value along an axis.
@@ -32,11 +30,7 @@ struct Stretch {
 
 /// What `slice` takes of its input, if that is a stretch along `axis` and all along the others.
 std::optional<Stretch> StretchOf(const Graph& graph, const Node& slice, size_t axis) {
-  const bool fixed = slice.op == "Slice" &&
-                     std::all_of(slice.inputs.begin() + 1, slice.inputs.end(), [&](ValueId id) {
-                       return id == kNoValue || graph.Constant(id) != nullptr;
-                     });
-  if (!fixed) return std::nullopt;
+  if (slice.op != "Slice" || !HasConstantArguments(graph, slice)) return std::nullopt;
   const Shape& in = *At(graph, slice.inputs[0]).shape;
   const Shape& out = *At(graph, slice.outputs[0]).shape;
   Shape rest = in;
@@ -92,54 +86,35 @@ bool KeepsOrder(const Node& node) {
 bool Rearranges(const Node& node) { return KeepsOrder(node) || node.op == "Transpose"; }
 
 void LowerSplits(Graph& graph) {
-  std::vector<Node> nodes;
-  for (Node& node : graph.nodes) {
-    if (node.op != "Split") {
-      nodes.push_back(std::move(node));
-      continue;
-    }
-    int64_t axis = node.Int("axis", 0);
-    axis += axis < 0 ? static_cast<int64_t>(At(graph, node.inputs[0]).shape->size()) : 0;
+  ExpandNodes(graph, "Split", [&](const Node& node, std::vector<Node>& nodes) {
+    const size_t axis = FromFront(node.Int("axis", 0), At(graph, node.inputs[0]).shape->size());
     int64_t start = 0;
     for (const ValueId out : node.outputs) {
-      const int64_t end = start + (*At(graph, out).shape)[static_cast<size_t>(axis)];
-      nodes.push_back(MakeSlice(node.name + "." + std::to_string(start), node.inputs[0], out, axis,
-                                start, end));
+      const int64_t end = start + (*At(graph, out).shape)[axis];
+      nodes.push_back(MakeSlice(node.name + "." + std::to_string(start), node.inputs[0], out,
+                                static_cast<int64_t>(axis), start, end));
       start = end;
     }
-  }
-  graph.nodes = std::move(nodes);
+  });
 }
 
 void LowerGathers(Graph& graph) {
-  std::vector<Node> nodes;
-  for (Node& node : graph.nodes) {
-    const bool gather = node.op == "Gather" && node.outputs[0] != kNoValue;
-    const Shape shape = gather ? *At(graph, node.inputs[0]).shape : Shape{};
-    int64_t axis = gather ? node.Int("axis", 0) : 0;
-    axis += axis < 0 ? static_cast<int64_t>(shape.size()) : 0;
-    const auto first =
-        gather ? FirstOfRange(graph, node, shape[static_cast<size_t>(axis)]) : std::nullopt;
+  ExpandNodes(graph, "Gather", [&](const Node& node, std::vector<Node>& nodes) {
+    Shape shape = *At(graph, node.inputs[0]).shape;
+    const size_t axis = FromFront(node.Int("axis", 0), shape.size());
+    const auto first = FirstOfRange(graph, node, shape[axis]);
     if (!first) {
-      nodes.push_back(std::move(node));
-      continue;
+      nodes.push_back(node);
+      return;
     }
-    Shape sliced = shape;
-    const int64_t count = graph.Constant(node.inputs[1])->elements();
-    sliced[static_cast<size_t>(axis)] = count;
+    shape[axis] = graph.Constant(node.inputs[1])->elements();
     const ValueId out = node.outputs[0];
-    const bool same = sliced == *At(graph, out).shape;
-    const ValueId slice = same ? out : AddLike(graph, out, ".slice", sliced);
-    nodes.push_back(MakeSlice(node.name, node.inputs[0], slice, axis, *first, *first + count));
-    if (same) continue;
-    Node reshape;
-    reshape.name = node.name + ".reshape";
-    reshape.op = "Reshape";
-    reshape.inputs = {slice};
-    reshape.outputs = {out};
-    nodes.push_back(std::move(reshape));
-  }
-  graph.nodes = std::move(nodes);
+    const bool same = shape == *At(graph, out).shape;
+    const ValueId slice = same ? out : AddLike(graph, out, ".slice", shape);
+    nodes.push_back(MakeSlice(same ? node.name : node.name + ".slice", node.inputs[0], slice,
+                              static_cast<int64_t>(axis), *first, *first + shape[axis]));
+    if (!same) Expansion(graph, node, nodes).Finish("Reshape", {slice});
+  });
 }
 
 void JoinSlices(Graph& graph) {

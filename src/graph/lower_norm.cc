@@ -4,7 +4,7 @@
 
 #include "graph/expansion.h"
 #include "graph/lower.h"
-#include "ops/normalise.h"
+#include "ops/statistics.h"
 
 namespace deltacnn {
 namespace {
@@ -62,11 +62,11 @@ void NormaliseGroups(Graph& graph, const Node& node, Expansion& parts) {
 void DivideByNorm(Graph& graph, const Node& node, Expansion& parts) {
   const ValueId x = node.inputs[0];
   Shape reduced = *At(graph, x).shape;
-  int64_t axis = node.Int("axis", -1);
-  axis += axis < 0 ? static_cast<int64_t>(reduced.size()) : 0;
-  reduced[static_cast<size_t>(axis)] = 1;
-  const ValueId norm = parts.Add(".norm", node.Int("p", 2) == 1 ? "ReduceL1" : "ReduceL2", {x},
-                                 reduced, {{"axes", std::vector<int64_t>{axis}}});
+  const size_t axis = FromFront(node.Int("axis", -1), reduced.size());
+  reduced[axis] = 1;
+  const ValueId norm =
+      parts.Add(".norm", node.Int("p", 2) == 1 ? "ReduceL1" : "ReduceL2", {x}, reduced,
+                {{"axes", std::vector<int64_t>{static_cast<int64_t>(axis)}}});
   // Where the norm is zero, so are the elements, and what they become.
   const ValueId smallest =
       AddConstant(graph, node.name + ".smallest", {std::numeric_limits<float>::denorm_min()}, {});
@@ -78,10 +78,10 @@ void DivideByDeviation(Graph& graph, const Node& node, Expansion& parts) {
   const Shape shape = *At(graph, x).shape;
   Shape reduced = shape;
   std::vector<int64_t> axes;
-  for (int64_t axis : MeanVarianceAxes(node)) {
-    axis += axis < 0 ? static_cast<int64_t>(shape.size()) : 0;
+  for (const int64_t given : MeanVarianceAxes(node)) {
+    const size_t axis = FromFront(given, shape.size());
     // Without axes of one element, pictures are reduced by rows.
-    if (std::exchange(reduced[static_cast<size_t>(axis)], 1) != 1) axes.push_back(axis);
+    if (std::exchange(reduced[axis], 1) != 1) axes.push_back(static_cast<int64_t>(axis));
   }
   if (axes.empty()) axes = MeanVarianceAxes(node);
   const Attributes over = {{"axes", axes}};

@@ -26,11 +26,7 @@ Sample SampleOf(const Graph& graph, const std::vector<int>& producer, ValueId id
   while (producer[static_cast<size_t>(sample.source)] >= 0) {
     const Node& node =
         graph.nodes[static_cast<size_t>(producer[static_cast<size_t>(sample.source)])];
-    if (node.op != "Slice") break;
-    const bool fixed = std::ranges::all_of(node.inputs, [&](ValueId input) {
-      return input == node.inputs[0] || input == kNoValue || graph.Constant(input) != nullptr;
-    });
-    if (!fixed) break;
+    if (node.op != "Slice" || !HasConstantArguments(graph, node)) break;
     const Shape& in = *At(graph, node.inputs[0]).shape;
     const Shape& out = *At(graph, node.outputs[0]).shape;
     if (in.size() != 4 || in[0] != out[0] || in[1] != out[1] || out[2] * out[3] == 0) break;

@@ -8,6 +8,7 @@
 
 #include "graph/lower.h"
 #include "ops/move.h"
+#include "ops/placement.h"
 
 namespace deltacnn {
 namespace {
@@ -129,7 +130,7 @@ void LowerRepeats(Graph& graph) {
       const int before = producer[static_cast<size_t>(in)];
       if (before < 0) break;
       const Node& node = graph.nodes[static_cast<size_t>(before)];
-      if (!KeepsOrder(node) && !Repeats(node) && node.op != "Transpose") break;
+      if (!Rearranges(node) && !Repeats(node)) break;
       path.push_back(&node);
     }
   }

@@ -8,7 +8,8 @@
 namespace deltacnn {
 namespace {
 
-void Assign(Graph& graph, const Node& node, Expansion& parts) {
+void Assign(Graph& graph, const Node& node, std::vector<Node>& nodes) {
+  Expansion parts(graph, node, nodes);
   ValueId data = node.inputs[0];
   Shape shape = *At(graph, data).shape;
   ScatteredSlice slice = *FindScatteredSlice(shape, *graph.Constant(node.inputs[1]));
@@ -29,10 +30,8 @@ void Assign(Graph& graph, const Node& node, Expansion& parts) {
   std::vector<ValueId> joined;
   const auto keep = [&](const std::string& suffix, int64_t start, int64_t end) {
     if (start == end) return;
-    joined.push_back(parts.Add(suffix, "Slice", {data}, part(start, end),
-                               {{"axes", std::vector<int64_t>{axis}},
-                                {"starts", std::vector<int64_t>{start}},
-                                {"ends", std::vector<int64_t>{end}}}));
+    joined.push_back(parts.Value(suffix, part(start, end)));
+    nodes.push_back(MakeSlice(node.name + suffix, data, joined.back(), axis, start, end));
   };
   const int64_t end = slice.start + slice.count;
   keep(".before", 0, slice.start);
@@ -48,10 +47,8 @@ void Assign(Graph& graph, const Node& node, Expansion& parts) {
 }  // namespace
 
 void LowerScatters(Graph& graph) {
-  ExpandNodes(graph, "ScatterND", [&](const Node& node, std::vector<Node>& nodes) {
-    Expansion parts(graph, node, nodes);
-    Assign(graph, node, parts);
-  });
+  ExpandNodes(graph, "ScatterND",
+              [&](const Node& node, std::vector<Node>& nodes) { Assign(graph, node, nodes); });
 }
 
 }  // namespace deltacnn

@@ -159,11 +159,8 @@ class ShuffleLowering {
     bool read = false;
     for (const size_t n : readers_[static_cast<size_t>(id)]) {
       const Node& node = graph_.nodes[n];
-      const bool moves = KeepsOrder(node) || node.op == "Transpose" || node.op == "Slice";
-      const bool fixed = std::ranges::all_of(std::span(node.inputs).subspan(1), [&](ValueId v) {
-        return v == kNoValue || graph_.Constant(v) != nullptr;
-      });
-      if (!moves || !fixed || node.inputs[0] != id) {
+      const bool moves = Rearranges(node) || node.op == "Slice";
+      if (!moves || !HasConstantArguments(graph_, node) || node.inputs[0] != id) {
         read = true;
         continue;
       }

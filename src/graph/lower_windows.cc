@@ -25,10 +25,8 @@ std::optional<std::vector<int64_t>> ZerosAround(const Graph& graph, const Node& 
   }
   std::vector<int64_t> amounts = pad.Ints("pads");
   if (const ValueId id = pad.Input(1); id != kNoValue) {
-    if (graph.Constant(id) == nullptr || graph.Constant(id)->dtype != DType::kInt64)
-      return std::nullopt;
-    const auto values = graph.Constant(id)->as<int64_t>();
-    amounts.assign(values.begin(), values.end());
+    if (graph.Constant(id) == nullptr) return std::nullopt;
+    amounts = IntsOf(*graph.Constant(id));
   }
   const size_t rank = At(graph, pad.inputs[0]).shape->size();
   if (amounts.size() != 2 * rank || rank < 3) return std::nullopt;

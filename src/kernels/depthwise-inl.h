@@ -244,17 +244,17 @@ DepthwiseFunction<Order> ChooseDepthwise(const DepthwiseArgs& args) {
 template <class Order>
 void DepthwiseRuns(const DepthwiseArgs& args, const Order& order) {
   const DepthwiseFunction<Order> compute = ChooseDepthwise<Order>(args);
-  const Epilogue* epilogue = args.epilogue;
+  const Epilogue& epilogue = *args.epilogue;
   // Pointwise steps work on a tile that stays in the first-level cache.
-  const bool tiled = epilogue != nullptr && epilogue->step_count > 0;
+  const bool tiled = epilogue.step_count > 0;
   HWY_ALIGN float tile[kDepthwiseRows * kDepthwiseWidth];
   const size_t pitch = (args.channels + kLanes - 1) / kLanes * kLanes;
   const size_t most = tiled ? kDepthwiseWidth / pitch * kDepthwiseRows : SIZE_MAX;
-  DepthwiseRun run{.rectify = Rectify<F32>(epilogue)};
+  DepthwiseRun run{.rectify = Rectify<F32>(&epilogue)};
   size_t done = 0;    // pixels
   size_t filled = 0;  // pixels of the tile, the last ones done
   const auto finish = [&]() HWY_ATTR {
-    FinishTile(*epilogue, tile, pitch, done - filled, filled);
+    FinishTile(epilogue, tile, pitch, done - filled, filled);
     filled = 0;
   };
   for (size_t r = 0; r < args.run_count; ++r) {
@@ -264,13 +264,10 @@ void DepthwiseRuns(const DepthwiseArgs& args, const Order& order) {
       if (tiled) {
         run.out = tile + filled * pitch;
         run.out_step = static_cast<ptrdiff_t>(pitch);
-      } else if (epilogue != nullptr) {
-        run.out = Target(*epilogue, done);
-        run.out_step = run.count == 1 ? 0 : Target(*epilogue, done + 1) - run.out;
-        run.changed = epilogue->changed + (epilogue->changed == nullptr ? 0 : done);
       } else {
-        run.out = args.out + done * args.out_pitch;
-        run.out_step = static_cast<ptrdiff_t>(args.out_pitch);
+        run.out = Target(epilogue, done);
+        run.out_step = run.count == 1 ? 0 : Target(epilogue, done + 1) - run.out;
+        run.changed = epilogue.changed + (epilogue.changed == nullptr ? 0 : done);
       }
       compute(args, order, run);
       run.in += static_cast<ptrdiff_t>(run.count) * args.step;

@@ -30,7 +30,6 @@ const Table* GetTable() {
   static const Table table = {
       .name = hwy::TargetName(HWY_TARGET),
       .panel = kPanel,
-      .max_rows = kMaxRows,
       .dot_lanes = kLanes,
       .gemm = Gemm,
       .dot = Dot,
@@ -69,7 +68,6 @@ std::vector<const Table*> FindAvailable() {
       {HWY_AVX2, HWY_CHOOSE_AVX2(GetTable)},
       {HWY_SSE4, HWY_CHOOSE_SSE4(GetTable)},
       {HWY_NEON, HWY_CHOOSE_NEON(GetTable)},
-      {HWY_WASM, HWY_CHOOSE_WASM(GetTable)},
       {HWY_EMU128 | HWY_SCALAR, HWY_CHOOSE_FALLBACK(GetTable)},
   };
   std::vector<const Table*> available;

@@ -154,7 +154,7 @@ struct DotArgs {
   const Epilogue* epilogue;
 };
 
-/// Most channels of one depthwise call with an epilogue: a tile of four pixels stays in the
+/// Most channels of one depthwise call: a tile of four pixels stays in the
 /// first-level cache, and a row of it is long enough for the hardware to prefetch.
 inline constexpr size_t kDepthwiseWidth = 256;
 
@@ -165,7 +165,7 @@ struct PixelRun {
 };
 
 /// A depthwise convolution of `channels` adjacent output channels at the pixels of `run_count`
-/// runs, numbered one run after the other. out[i * out_pitch + c] = bias[c] + sum over taps t of
+/// runs, numbered one run after the other. Channel c of pixel i is bias[c] + sum over taps t of
 /// window(i)[tap_offset[t] + input(c)] * weights[t * weight_pitch + c]. The windows of a run are
 /// `step` apart, and its targets lie at equal distances. input(c) is c or, if every input channel
 /// has `multiplier` outputs, (first_channel + c) / multiplier.
@@ -184,9 +184,7 @@ struct DepthwiseArgs {
   const float* weights;
   size_t weight_pitch;
   const float* bias;
-  float* out = nullptr;  // unless there is an epilogue
-  size_t out_pitch = 0;
-  const Epilogue* epilogue = nullptr;
+  const Epilogue* epilogue;
 };
 
 /// The transformed inputs of Winograd's F(m x m, 3x3), B^T d B of every channel: each tile reads
@@ -237,9 +235,8 @@ struct PoolArgs {
 };
 
 struct Table {
-  const char* name;  // "AVX3", "AVX2", "SSE4", "SSSE3", "NEON", ... as Highway spells it
+  const char* name;  // "AVX3", "AVX2", "SSE4", "NEON", ... as Highway spells it
   size_t panel;      // output channels of one GEMM panel (two vectors)
-  size_t max_rows;   // most pixels that the register block holds; any `count` is accepted
   size_t dot_lanes;  // floats of a vector
 
   void (*gemm)(const GemmArgs& args);

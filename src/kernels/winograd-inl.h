@@ -7,7 +7,6 @@
 #endif
 
 #include <bit>
-#include <limits>
 
 #include "kernels/epilogue-inl.h"
 #include "kernels/gemm-inl.h"

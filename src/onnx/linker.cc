@@ -1,12 +1,12 @@
 #include "onnx/linker.h"
 
-#include <algorithm>
 #include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "graph/data_type.h"
 #include "onnx/read_error.h"
 #include "onnx/topological_sort.h"
 
@@ -319,24 +319,17 @@ void Linker::AnnotateValues(const Scope& scope) {
         value.dtype = *dtype;
         value.dtype_known = true;
       }
-      if (info.shape) {
-        value.shape = info.shape;
-        value.dim_names = info.dim_names;
-      }
+      if (info.shape) value.shape = info.shape;
     }
   }
 }
 
-/// Names end up in one-line messages, tables and terminals.
 void Linker::CleanNames() {
-  const auto clean = [](std::string& name) {
-    std::ranges::replace_if(
-        name, [](unsigned char c) { return c < ' ' || c == 0x7f; }, '?');
-  };
   for (Node& node : graph_.nodes) {
-    for (std::string* name : {&node.name, &node.op, &node.domain}) clean(*name);
+    for (std::string* name : {&node.name, &node.op, &node.domain})
+      *name = OneLine(std::move(*name));
   }
-  for (Value& value : graph_.values) clean(value.name);
+  for (Value& value : graph_.values) value.name = OneLine(std::move(value.name));
 }
 
 ValueId Linker::Define(std::string_view name, const std::string& producer, Scope* scope) {

@@ -66,16 +66,9 @@ void Parser::ReadModel(std::string_view bytes) {
   pbf_message<ModelField> message(bytes);
   while (message.next()) {
     switch (message.tag_and_type()) {
-      case Varint(ModelField::kIrVersion):
-        graph.ir_version = message.get_int64();
-        break;
-      case Bytes(ModelField::kProducerName):
-        graph.producer = message.get_string();
-        break;
       case Bytes(ModelField::kGraph):
         has_graph_ = true;
         model_.main = ReadGraph(message.get_view());
-        graph.name = model_.main.name;
         break;
       case Bytes(ModelField::kOpsetImport):
         ReadOpset(message.get_view(), &graph.opset);
@@ -112,7 +105,7 @@ void Parser::ReadFunction(std::string_view bytes) {
   function.defaults.node.name = function.defaults.node.op = *name;
   const auto value = [&](std::string_view value_name) {
     CountRecord();
-    return ValueInfo{.name = value_name, .shape = {}, .dim_names = {}};
+    return ValueInfo{.name = value_name, .shape = {}};
   };
   pbf_message<FunctionField> message(bytes);
   while (message.next()) {
@@ -155,9 +148,6 @@ ParsedGraph Parser::ReadGraph(std::string_view bytes) {
     switch (message.tag_and_type()) {
       case Bytes(GraphField::kNode):
         graph.nodes.push_back(ReadNode(message.get_view(), graph.nodes.size()));
-        break;
-      case Bytes(GraphField::kName):
-        graph.name = message.get_view();
         break;
       case Bytes(GraphField::kInitializer):
         ReadInitializer(message.get_view(), false, &graph);
@@ -328,7 +318,6 @@ ValueInfo Parser::ReadValueInfo(std::string_view bytes) {
 
 void Parser::ReadShape(std::string_view bytes, ValueInfo* info) {
   Shape& shape = info->shape.emplace();
-  bool has_names = false;
   pbf_message<TensorShapeField> message(bytes);
   while (message.next(TensorShapeField::kDim, pbf_wire_type::length_delimited)) {
     const std::string_view dim = message.get_view();
@@ -339,10 +328,7 @@ void Parser::ReadShape(std::string_view bytes, ValueInfo* info) {
                     std::to_string(size) + " at position " + std::to_string(shape.size()));
     }
     shape.push_back(size);
-    info->dim_names.push_back(size < 0 ? FindString(dim, DimensionField::kParam) : "");
-    has_names |= !info->dim_names.back().empty();
   }
-  if (!has_names) info->dim_names.clear();
 }
 
 }  // namespace

@@ -25,7 +25,6 @@ struct ValueInfo {
   bool is_tensor = true;
   int64_t data_type = 0;  // TensorProto.DataType
   std::optional<Shape> shape;
-  std::vector<std::string> dim_names;
 };
 
 struct ParsedGraph;
@@ -41,7 +40,6 @@ struct ParsedNode {
 
 /// The views are into the bytes that were parsed.
 struct ParsedGraph {
-  std::string_view name;
   std::vector<ParsedNode> nodes;
   std::vector<ValueInfo> inputs;
   std::vector<ValueInfo> outputs;

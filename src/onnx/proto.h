@@ -41,7 +41,6 @@ enum class FunctionField : protozero::pbf_tag_type {
 
 enum class GraphField : protozero::pbf_tag_type {
   kNode = 1,
-  kName = 2,
   kInitializer = 5,
   kInput = 11,
   kOutput = 12,

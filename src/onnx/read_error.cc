@@ -5,10 +5,7 @@ namespace {
 
 std::string Printable(std::string_view name) {
   constexpr size_t kLongest = 100;
-  std::string text(name.substr(0, kLongest));
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
-  }
+  const std::string text = OneLine(std::string(name.substr(0, kLongest)));
   return name.size() > kLongest ? text + "..." : text;
 }
 

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,11 +16,6 @@ namespace deltacnn::onnx {
 
 inline constexpr int64_t kMaxDimension = INT32_MAX;
 inline constexpr size_t kMaxRank = 32;
-
-/// The element type for a TensorProto.DataType; nullopt if there is none.
-std::optional<DType> ToDType(int64_t data_type);
-/// The name ONNX gives a TensorProto.DataType, such as "bfloat16".
-std::string NameOfDataType(int64_t data_type);
 
 struct TensorHeader;
 

@@ -3,7 +3,8 @@
 #include <array>
 #include <utility>
 
-#include "ops/normalise.h"
+#include "ops/broadcast.h"
+#include "ops/checks.h"
 #include "ops/op.h"
 
 namespace deltacnn {
@@ -59,14 +60,8 @@ Status InferAttention(InferContext& context) {
       return context.Unsupported(std::string("a mask of ") + NameOf(dtype));
     const Shape scores = {sizes->batch, sizes->query_heads, sizes->queries, sizes->keys};
     const Shape& mask = context.shape(3);
-    bool fits = mask.size() <= scores.size();
-    for (size_t d = 0; fits && d < mask.size(); ++d) {
-      const int64_t size = scores[scores.size() - mask.size() + d];
-      fits = mask[d] == 1 || mask[d] == size;
-    }
-    if (!fits) {
+    if (!BroadcastsTo(mask, scores))
       return context.Unsupported("a mask " + ToString(mask) + " for scores " + ToString(scores));
-    }
   }
   // What positions see is written out (graph/lower_attention.cc).
   DELTACNN_RETURN_IF_ERROR(context.CheckConstant({sizes->queries, sizes->keys}, DType::kFloat32));

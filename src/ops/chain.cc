@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "ops/store.h"
@@ -223,6 +224,8 @@ std::string DescribeChain(const Node& node) {
       "Round",     "Sign", "Sin",       "Cos",        "Affine"};
   static constexpr const char* kBinaryNames[] = {"Add", "Sub", "Sub", "Mul", "Div",  "Div",
                                                  "Min", "Max", "Pow", "Pow", "PRelu"};
+  static_assert(std::size(kUnaryNames) == static_cast<size_t>(kernels::Unary::kAffine) + 1);
+  static_assert(std::size(kBinaryNames) == static_cast<size_t>(kernels::Binary::kPrelu) + 1);
   std::string text;
   for (const ChainStep& step : node.chain) {
     if (step.kind == Kind::kSave) continue;

@@ -1,5 +1,5 @@
-// Concat and Split. A concatenation costs nothing: its inputs are computed in its memory (layout.cc
-// sees to that), so the kernel only joins their masks. Split is lowered to slices.
+// Concat and Split. A concatenation costs nothing: its inputs are computed in its memory
+// (core/place.cc sees to that), so the kernel only joins their masks. Split is lowered to slices.
 #include "ops/concat.h"
 
 #include <algorithm>
@@ -84,10 +84,7 @@ class ConcatKernel : public Kernel {
 
 }  // namespace
 
-size_t ConcatAxis(const Node& node, size_t rank) {
-  const int64_t axis = node.Int("axis", 1);
-  return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis);
-}
+size_t ConcatAxis(const Node& node, size_t rank) { return FromFront(node.Int("axis", 1), rank); }
 
 void LayoutConcat(LayoutContext& context) {
   // All inputs take the layout of the one with the most pixels that is computed at run time.

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "ops/checks.h"
 #include "ops/conv_base.h"
 #include "ops/conv_gemm.h"
 #include "ops/depthwise.h"
@@ -181,19 +182,9 @@ Result<KernelPtr> MakeLinear(const MakeContext& context) {
 }
 
 Status InferConv(InferContext& context) {
-  if (!context.Has(0) || !context.Has(1))
-    return context.Invalid("its input or its weights are missing");
+  DELTACNN_RETURN_IF_ERROR(CheckConvInputs(context));
   const Shape& in = context.shape(0);
   const Shape& weights = context.shape(1);
-  if (context.dtype(0) != DType::kFloat32 || context.dtype(1) != DType::kFloat32) {
-    return context.Unsupported(std::string("input and weights are ") + NameOf(context.dtype(0)) +
-                               " and " + NameOf(context.dtype(1)) + " (supported: float32)");
-  }
-  if (in.size() == 5)
-    return context.Unsupported("3-D convolution is not supported (supported: 1-D, 2-D)");
-  if ((in.size() != 3 && in.size() != 4) || weights.size() != in.size())
-    return context.Invalid("input " + ToString(in) + " and weights " + ToString(weights) +
-                           " do not fit");
   auto window = WindowOf(context.node, in, weights);
   if (!window.ok()) return window.error();
   const int64_t groups = window->groups;
@@ -202,12 +193,7 @@ Status InferConv(InferContext& context) {
     return context.Invalid("weights " + ToString(weights) + " do not fit " + std::to_string(in[1]) +
                            " input channels in " + std::to_string(groups) + " groups");
   }
-  if (context.Has(2) &&
-      (context.shape(2) != Shape{weights[0]} || context.dtype(2) != DType::kFloat32))
-    return context.Invalid("its bias is not one float32 per output channel");
-  if (context.constant(1) == nullptr) return context.DataDependent("its weights are not constants");
-  if (context.Has(2) && context.constant(2) == nullptr)
-    return context.DataDependent("its bias is not a constant");
+  DELTACNN_RETURN_IF_ERROR(CheckConvConstants(context, weights[0]));
   Shape out = {in[0], weights[0]};
   const auto outputs = window->Outputs(in);
   for (size_t a = in.size() == 3 ? 1 : 0; a < 2; ++a) {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "ops/chain.h"
+#include "ops/checks.h"
 #include "ops/conv_window.h"
 #include "ops/op.h"
 #include "ops/packed_weights.h"
@@ -227,17 +228,9 @@ class ConvTransposeKernel : public Kernel {
 }  // namespace
 
 Status InferConvTranspose(InferContext& context) {
-  if (!context.Has(0) || !context.Has(1))
-    return context.Invalid("its input or its weights are missing");
+  DELTACNN_RETURN_IF_ERROR(CheckConvInputs(context));
   const Shape& in = context.shape(0);
   const Shape& weights = context.shape(1);
-  if (context.dtype(0) != DType::kFloat32 || context.dtype(1) != DType::kFloat32)
-    return context.Unsupported("input or weights are not float32");
-  if (in.size() == 5)
-    return context.Unsupported("3-D convolution is not supported (supported: 1-D, 2-D)");
-  if ((in.size() != 3 && in.size() != 4) || weights.size() != in.size())
-    return context.Invalid("input " + ToString(in) + " and weights " + ToString(weights) +
-                           " do not fit");
   auto window = ReadConvWindow(context.node, in, weights);
   if (!window.ok()) return window.error();
   if (window->groups < 1 || weights[0] != in[1] || in[1] % window->groups != 0 || in[1] == 0 ||
@@ -248,12 +241,7 @@ Status InferConvTranspose(InferContext& context) {
   if (window->stride[0] * window->stride[1] > 4096)
     return context.Unsupported("strides beyond 64 x 64 are not supported");
   const int64_t channels = weights[1] * window->groups;
-  if (context.Has(2) &&
-      (context.shape(2) != Shape{channels} || context.dtype(2) != DType::kFloat32))
-    return context.Invalid("its bias is not one float32 per output channel");
-  if (context.constant(1) == nullptr) return context.DataDependent("its weights are not constants");
-  if (context.Has(2) && context.constant(2) == nullptr)
-    return context.DataDependent("its bias is not a constant");
+  DELTACNN_RETURN_IF_ERROR(CheckConvConstants(context, channels));
   const auto dims = SpatialDims(in);
   if (dims[0] == 0 || dims[1] == 0) return context.Invalid("its input is empty");
   std::array<int64_t, 2> outputs{};

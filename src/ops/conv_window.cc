@@ -1,8 +1,6 @@
 #include "ops/conv_window.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 
 namespace deltacnn {
 namespace {

@@ -21,14 +21,10 @@ class CumSumKernel : public Kernel {
 
   void Compute(const Work& work) const override {
     auto* sums = reinterpret_cast<T*>(work.scratch);
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        Accumulate(work.Pixel<T>(in_, span.row, col), sums);
-        if (StoreChanged(work.Pixel<T>(out_, span.row, col), sums, channels() * sizeof(T)))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      Accumulate(work.Pixel<T>(in_, row, col), sums);
+      return StoreChanged(work.Pixel<T>(out_, row, col), sums, channels() * sizeof(T));
+    });
   }
 
  private:
@@ -71,11 +67,8 @@ Status InferCumSum(InferContext& context) {
 }
 
 void LayoutCumSum(LayoutContext& context) {
-  const Tensor& constant = *context.graph.Constant(context.node.inputs[1]);
-  const int64_t given =
-      constant.dtype == DType::kInt32 ? constant.as<int32_t>()[0] : constant.as<int64_t>()[0];
   const size_t rank = context.shape(0).size();
-  const auto axis = static_cast<size_t>(given < 0 ? given + static_cast<int64_t>(rank) : given);
+  const size_t axis = FromFront(IntsOf(*context.graph.Constant(context.node.inputs[1]))[0], rank);
   context.input_axes[0] = AllAxes(rank) & ~Axis(axis);
   context.output_axes[0] = context.input_axes[0];
   context.input_in_memory[1] = false;

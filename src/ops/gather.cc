@@ -2,7 +2,6 @@
 // resolved when the kernel is made. Positions that are computed in a step cannot be refused any
 // more: those out of range are moved to the nearest valid one.
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "ops/op.h"
@@ -48,8 +47,7 @@ Result<size_t> CheckInputs(InferContext& context) {
 }
 
 size_t GatherAxis(const Node& node, const Shape& data) {
-  const int64_t axis = node.Int("axis", 0);
-  return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(data.size()) : axis);
+  return FromFront(node.Int("axis", 0), data.size());
 }
 
 /// Product of dimensions [begin, end).
@@ -118,20 +116,18 @@ class GatherConstant : public Kernel {
 
   void Compute(const Work& work) const override {
     const size_t size = SizeOf(out_.dtype);
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const auto [row, col] = Source(span.row, span.col + k);
-        const std::byte* from = PixelBytes(work, data_, row, col);
-        std::byte* to = PixelBytes(work, out_, span.row, span.col + k);
-        bool changed = false;
-        for (const Stretch& s : stretches_) {
-          changed |= StoreChanged(to + static_cast<size_t>(s.to) * size,
-                                  from + static_cast<size_t>(s.from) * size,
-                                  static_cast<size_t>(s.count) * size);
-        }
-        if (changed) work.changed[span.first + static_cast<size_t>(k)] = 1;
+    ForEachPixel(work, [&](int row, int col) {
+      const auto [from_row, from_col] = Source(row, col);
+      const std::byte* from = PixelBytes(work, data_, from_row, from_col);
+      std::byte* to = PixelBytes(work, out_, row, col);
+      bool changed = false;
+      for (const Stretch& s : stretches_) {
+        changed |= StoreChanged(to + static_cast<size_t>(s.to) * size,
+                                from + static_cast<size_t>(s.from) * size,
+                                static_cast<size_t>(s.count) * size);
       }
-    }
+      return changed;
+    });
   }
 
  private:
@@ -195,7 +191,7 @@ class GatherComputed : public Kernel {
         to += block;
       }
     }
-    if (changed) work.changed[work.spans[0].first] = 1;
+    if (changed) work.changed[work.spans[0].first] = kChanged;
   }
 
  private:
@@ -237,7 +233,7 @@ class GatherElements : public Kernel {
       }
       changed |= StoreChanged(to + i * size, data + static_cast<size_t>(from) * size, size);
     }
-    if (changed) work.changed[work.spans[0].first] = 1;
+    if (changed) work.changed[work.spans[0].first] = kChanged;
   }
 
  private:

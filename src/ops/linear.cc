@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ops/broadcast.h"
+#include "ops/checks.h"
 #include "ops/op.h"
 #include "ops/packed_weights.h"
 #include "ops/scratch.h"
@@ -200,7 +201,7 @@ class StreamedProduct : public Kernel {
         float* sum = scratch.sums + i * panel;
         added_.AddTo(sum, work, row.row, row.col, first, n);
         if (kernels_.store_changed(work.Pixel<float>(out_, row.row, row.col) + first, sum, n))
-          work.changed[row.place] = 1;
+          work.changed[row.place] = kChanged;
       }
     }
   }
@@ -231,21 +232,10 @@ class StreamedProduct : public Kernel {
   AddedOperand added_;
 };
 
-Status CheckFloat(InferContext& context) {
-  if (!context.Has(0) || !context.Has(1)) return context.Invalid("needs two matrices");
-  for (size_t i = 0; i < context.node.inputs.size(); ++i) {
-    if (context.Has(i) && context.dtype(i) != DType::kFloat32) {
-      return context.Unsupported(std::string(NameOf(context.dtype(i))) +
-                                 " input; only float32 is supported");
-    }
-  }
-  return {};
-}
-
 }  // namespace
 
 Status InferGemm(InferContext& context) {
-  DELTACNN_RETURN_IF_ERROR(CheckFloat(context));
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 3, 2));
   const Shape& a = context.shape(0);
   const Shape& b = context.shape(1);
   if (a.size() != 2 || b.size() != 2) {
@@ -284,7 +274,7 @@ Result<KernelPtr> MakeGemm(const MakeContext& context) {
 }
 
 Status InferMatMul(InferContext& context) {
-  DELTACNN_RETURN_IF_ERROR(CheckFloat(context));
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 2, 2));
   Shape a = context.shape(0);
   Shape b = context.shape(1);
   const Error mismatch =

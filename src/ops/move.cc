@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "ops/placement.h"
 #include "ops/store.h"
 
 namespace deltacnn {
@@ -250,7 +251,7 @@ class MoveKernel : public Kernel {
     if (copy_ == Copy::kRuns || from < 0) {
       for (int k = 0; k < span.count; ++k, to += out_.col_stride * size) {
         if (MovePixel(work, to, from < 0 ? from : from + k * col_step_))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
+          work.changed[span.first + static_cast<size_t>(k)] = kChanged;
       }
       return;
     }

@@ -29,19 +29,4 @@ std::optional<Placement> AliasPlacement(const IndexMap& map, const Placement& in
 /// True if output pixel (r, c) depends on input pixel (r, c) only: both can share one mask.
 bool SamePixels(const IndexMap& map, const Placement& in, const Placement& out);
 
-/// Fills in grid, channels, row_offset and col_stride from dtype, shape, pixel axes and strides.
-void CompletePlacement(Placement& placement, int64_t offset);
-
-/// The grid that pixel axes give a shape.
-Grid GridOf(const Shape& shape, AxisSet pixel_axes);
-
-/// Element offsets of a strided tensor, split into those of grid rows, grid columns and channels.
-struct SplitOffsets {
-  std::vector<int64_t> row, col, channel;
-};
-/// `axis_offset[a][i]`: what index i of logical axis a adds. Saturates nothing: callers keep it
-/// small.
-SplitOffsets SplitByLayout(const Shape& shape, AxisSet pixel_axes,
-                           const std::vector<std::vector<int64_t>>& axis_offset);
-
 }  // namespace deltacnn

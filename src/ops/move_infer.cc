@@ -1,6 +1,5 @@
 // Shapes of the operators that only move elements, and of Split and Concat.
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 #include "ops/broadcast.h"
@@ -209,7 +208,7 @@ Result<Shape> MovedShape(InferContext& context) {
     const auto rank = static_cast<int64_t>(in.size());
     if (axis < -rank || axis > rank)
       return context.Invalid("axis " + std::to_string(axis) + " is out of range");
-    const auto split = static_cast<size_t>(axis < 0 ? axis + rank : axis);
+    const size_t split = FromFront(axis, in.size());
     return Shape{ElementCount(std::span(in).first(split)),
                  ElementCount(std::span(in).subspan(split))};
   }

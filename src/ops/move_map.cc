@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "ops/move.h"
+#include "ops/placement.h"
 
 namespace deltacnn {
 namespace {
@@ -103,13 +104,7 @@ std::vector<int64_t> IntsArgument(const Graph& graph, const Node& node, size_t i
   const ValueId id = node.Input(input);
   if (id == kNoValue) return node.Ints(attribute);
   const TensorPtr& constant = graph.Constant(id);
-  if (constant == nullptr) return {};
-  if (constant->dtype == DType::kInt32) {
-    const auto values = constant->as<int32_t>();
-    return {values.begin(), values.end()};
-  }
-  const auto values = constant->as<int64_t>();
-  return {values.begin(), values.end()};
+  return constant == nullptr ? std::vector<int64_t>{} : IntsOf(*constant);
 }
 
 IndexMap SliceMap(const Graph& graph, const Node& node, const Shape& in, const Shape& out) {
@@ -123,8 +118,7 @@ IndexMap SliceMap(const Graph& graph, const Node& node, const Shape& in, const S
   std::vector<int64_t> start(in.size(), 0);
   std::vector<int64_t> step(in.size(), 1);
   for (size_t k = 0; k < axes.size(); ++k) {
-    const auto axis =
-        static_cast<size_t>(axes[k] < 0 ? axes[k] + static_cast<int64_t>(in.size()) : axes[k]);
+    const size_t axis = FromFront(axes[k], in.size());
     step[axis] = steps.empty() ? 1 : steps[k];
     const int64_t dim = in[axis];
     const int64_t s = starts[k] < 0 ? starts[k] + dim : starts[k];
@@ -145,8 +139,7 @@ IndexMap PadMap(const Graph& graph, const Node& node, const Shape& in, const Sha
   }
   std::vector<int64_t> before(in.size(), 0);
   for (size_t k = 0; k < axes.size(); ++k) {
-    const auto axis =
-        static_cast<size_t>(axes[k] < 0 ? axes[k] + static_cast<int64_t>(in.size()) : axes[k]);
+    const size_t axis = FromFront(axes[k], in.size());
     before[axis] = pads[k];
   }
   return AxisWise(in.size(), out, SameAxes(in.size()), [&](size_t b, int64_t i) -> int64_t {
@@ -215,57 +208,6 @@ IndexMap MakeIndexMap(const Graph& graph, const Node& node) {
   if (node.op == "Expand" || node.op == "Tile") return RepeatMap(in, out);
   if (node.op == "DepthToSpace" || node.op == "SpaceToDepth") return BlockMap(node, in, out);
   return ReshapeMap(in, out);
-}
-
-Grid GridOf(const Shape& shape, AxisSet pixel_axes) {
-  Grid grid;
-  for (size_t a = 0; a < shape.size(); ++a) {
-    if (!HasAxis(pixel_axes, a)) continue;
-    grid.rows *= grid.cols;
-    grid.cols = static_cast<int>(shape[a]);
-  }
-  return grid;
-}
-
-SplitOffsets SplitByLayout(const Shape& shape, AxisSet pixel_axes,
-                           const std::vector<std::vector<int64_t>>& axis_offset) {
-  SplitOffsets split{{0}, {0}, {0}};
-  const auto append = [](std::vector<int64_t>& list, const std::vector<int64_t>& offsets) {
-    std::vector<int64_t> product;
-    product.reserve(list.size() * offsets.size());
-    for (const int64_t outer : list)
-      for (const int64_t inner : offsets) product.push_back(outer + inner);
-    list = std::move(product);
-  };
-  bool have_col = false;
-  for (size_t a = 0; a < shape.size(); ++a) {
-    if (!HasAxis(pixel_axes, a)) {
-      append(split.channel, axis_offset[a]);
-      continue;
-    }
-    if (have_col) append(split.row, split.col);
-    split.col = axis_offset[a];
-    have_col = true;
-  }
-  return split;
-}
-
-void CompletePlacement(Placement& p, int64_t offset) {
-  p.grid = GridOf(p.shape, p.pixel_axes);
-  p.channels = 1;
-  p.col_stride = 0;
-  std::vector<std::vector<int64_t>> axis_offset(p.shape.size(), {0});
-  for (size_t a = 0; a < p.shape.size(); ++a) {
-    if (!HasAxis(p.pixel_axes, a)) {
-      p.channels *= p.shape[a];
-      continue;
-    }
-    axis_offset[a].clear();
-    for (int64_t i = 0; i < p.shape[a]; ++i) axis_offset[a].push_back(i * p.strides[a]);
-    p.col_stride = p.strides[a];  // that of the last pixel axis stays
-  }
-  p.row_offset = SplitByLayout(p.shape, p.pixel_axes, axis_offset).row;
-  for (int64_t& row : p.row_offset) row += offset;
 }
 
 std::optional<Placement> AliasPlacement(const IndexMap& map, const Placement& in,

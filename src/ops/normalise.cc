@@ -1,11 +1,12 @@
 // Normalisation of every pixel by the statistics of its own channels.
-#include "ops/normalise.h"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 
+#include "ops/checks.h"
+#include "ops/op.h"
+#include "ops/store.h"
 #include "ops/sum.h"
 
 namespace deltacnn {
@@ -16,8 +17,7 @@ using kernels::Binary;
 // ---- LayerNormalization and, without the mean, RMSNormalization ----
 
 AxisSet LayerPixelAxes(const Node& node, size_t rank) {
-  const int64_t axis = node.Int("axis", -1);
-  return AllAxes(static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis));
+  return AllAxes(FromFront(node.Int("axis", -1), rank));
 }
 
 class LayerNormalization : public Kernel {
@@ -46,12 +46,7 @@ class LayerNormalization : public Kernel {
   size_t ScratchBytes() const override { return channels() * sizeof(float); }
 
   void Compute(const Work& work) const override {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        if (ComputePixel(work, span.row, span.col + k))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) { return ComputePixel(work, row, col); });
   }
 
  private:
@@ -118,28 +113,25 @@ class LrnKernel : public Kernel {
     const auto n = static_cast<size_t>(channels);
     auto* squares = reinterpret_cast<float*>(work.scratch);
     float* y = squares + n;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const float* x = work.Pixel<float>(x_, span.row, span.col + k);
-        std::copy_n(x, n, squares);
-        kernels_.binary(Binary::kMul, squares, x, n);
-        std::fill_n(y, n, bias_);
-        for (int64_t shift = -std::min(before_, channels); shift <= std::min(after_, channels);
-             ++shift) {
-          // Channels c for which c + shift is a channel too.
-          const int64_t begin = std::max<int64_t>(-shift, 0);
-          const int64_t end = std::min(channels - shift, channels);
-          if (begin < end) {
-            kernels_.accumulate(y + begin, squares + begin + shift, alpha_,
-                                static_cast<size_t>(end - begin));
-          }
+    ForEachPixel(work, [&](int row, int col) {
+      const float* x = work.Pixel<float>(x_, row, col);
+      std::copy_n(x, n, squares);
+      kernels_.binary(Binary::kMul, squares, x, n);
+      std::fill_n(y, n, bias_);
+      for (int64_t shift = -std::min(before_, channels); shift <= std::min(after_, channels);
+           ++shift) {
+        // Channels c for which c + shift is a channel too.
+        const int64_t begin = std::max<int64_t>(-shift, 0);
+        const int64_t end = std::min(channels - shift, channels);
+        if (begin < end) {
+          kernels_.accumulate(y + begin, squares + begin + shift, alpha_,
+                              static_cast<size_t>(end - begin));
         }
-        kernels_.binary_scalar(Binary::kPow, y, -beta_, n);
-        kernels_.binary(Binary::kMul, y, x, n);
-        if (kernels_.store_changed(work.Pixel<float>(y_, span.row, span.col + k), y, n))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
       }
-    }
+      kernels_.binary_scalar(Binary::kPow, y, -beta_, n);
+      kernels_.binary(Binary::kMul, y, x, n);
+      return kernels_.store_changed(work.Pixel<float>(y_, row, col), y, n);
+    });
   }
 
  private:
@@ -154,20 +146,6 @@ class LrnKernel : public Kernel {
 };
 
 }  // namespace
-
-Status CheckFloats(const InferContext& context, size_t count, size_t required) {
-  for (size_t i = 0; i < count; ++i) {
-    if (!context.Has(i)) {
-      if (i < required) return context.Invalid("input " + std::to_string(i) + " is missing");
-      continue;
-    }
-    if (context.dtype(i) != DType::kFloat32) {
-      return context.Unsupported(std::string(NameOf(context.dtype(i))) +
-                                 " input; float32 is supported");
-    }
-  }
-  return {};
-}
 
 Status InferLayerNormalization(InferContext& context) {
   DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 3, 2));

@@ -19,12 +19,7 @@ Result<std::vector<int64_t>> InferContext::ConstantInts(size_t input) {
     return Invalid(name + " is " + NameOf(type) + " where int64 is needed");
   const Tensor* tensor = constant(input);
   if (tensor == nullptr) return DataDependent(name + " is not a constant");
-  if (type == DType::kInt64) {
-    const auto ints = tensor->as<int64_t>();
-    return std::vector<int64_t>(ints.begin(), ints.end());
-  }
-  const auto ints = tensor->as<int32_t>();
-  return std::vector<int64_t>(ints.begin(), ints.end());
+  return IntsOf(*tensor);
 }
 
 Result<size_t> InferContext::NormalisedAxis(int64_t axis, size_t rank) const {
@@ -33,7 +28,7 @@ Result<size_t> InferContext::NormalisedAxis(int64_t axis, size_t rank) const {
     return Invalid("axis " + std::to_string(axis) + " is out of range for a tensor of rank " +
                    std::to_string(rank));
   }
-  return static_cast<size_t>(axis < 0 ? axis + limit : axis);
+  return FromFront(axis, rank);
 }
 
 void InferContext::SetOutput(size_t output, DType dtype, Shape shape) {
@@ -76,12 +71,6 @@ Error InferContext::DataDependent(const std::string& what) {
 
 Error MakeContext::Unsupported(const std::string& what) const {
   return NodeError(ErrorCode::kUnsupported, node, what);
-}
-
-std::string OneLine(std::string text) {
-  std::ranges::replace_if(
-      text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  return text;
 }
 
 Error NodeError(ErrorCode code, const Node& node, const std::string& what) {

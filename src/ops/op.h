@@ -231,9 +231,6 @@ struct OpDef {
   Result<KernelPtr> (*make)(const MakeContext& context);
 };
 
-/// The text without line breaks and other control characters: names and attributes come from files.
-std::string OneLine(std::string text);
-
 /// "node 'Conv_3' (Conv): <what>", on one line.
 Error NodeError(ErrorCode code, const Node& node, const std::string& what);
 /// What `make` returns for operators that shape inference always turns into constants.

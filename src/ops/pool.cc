@@ -235,18 +235,14 @@ class PlainMaxPool : public PoolKernel {
   void Compute(const Work& work) const override {
     auto* index = reinterpret_cast<int64_t*>(work.scratch);
     T* best = reinterpret_cast<T*>(index + channels());
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        ComputePixel(work, span.row, col, best, index);
-        bool changed =
-            StoreChanged(work.Pixel<T>(out_, span.row, col), best, channels() * sizeof(T));
-        if (has_indices_)
-          changed |= StoreChanged(work.Pixel<int64_t>(indices_, span.row, col), index,
-                                  channels() * sizeof(int64_t));
-        if (changed) work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      ComputePixel(work, row, col, best, index);
+      bool changed = StoreChanged(work.Pixel<T>(out_, row, col), best, channels() * sizeof(T));
+      if (has_indices_)
+        changed |= StoreChanged(work.Pixel<int64_t>(indices_, row, col), index,
+                                channels() * sizeof(int64_t));
+      return changed;
+    });
   }
 
  private:

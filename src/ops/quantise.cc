@@ -39,15 +39,11 @@ class QuantisationKernel : public Kernel {
   size_t ScratchBytes() const override { return channels() * SizeOf(out_.dtype); }
 
   void Compute(const Work& work) const override {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        Convert(PixelBytes(work, in_, span.row, col), work.scratch);
-        if (StoreChanged(PixelBytes(work, out_, span.row, col), work.scratch,
-                         channels() * SizeOf(out_.dtype)))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      Convert(PixelBytes(work, in_, row, col), work.scratch);
+      return StoreChanged(PixelBytes(work, out_, row, col), work.scratch,
+                          channels() * SizeOf(out_.dtype));
+    });
   }
 
  protected:
@@ -132,10 +128,8 @@ Quantisation QuantisationOf(const Graph& graph, const Node& node) {
     for (size_t i = 0; i < numbers.zero_point.size(); ++i)
       numbers.zero_point[i] = IntegerAt(zero_point.dtype, zero_point.bytes.data(), i);
   }
-  const auto rank =
-      static_cast<int64_t>(graph.values[static_cast<size_t>(node.inputs[0])].shape->size());
-  const int64_t axis = node.Int("axis", 1);
-  if (numbers.scale.size() > 1) numbers.axis = static_cast<size_t>(axis < 0 ? axis + rank : axis);
+  const size_t rank = graph.values[static_cast<size_t>(node.inputs[0])].shape->size();
+  if (numbers.scale.size() > 1) numbers.axis = FromFront(node.Int("axis", 1), rank);
   return numbers;
 }
 

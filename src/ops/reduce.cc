@@ -1,6 +1,5 @@
-// Reductions. Those over whole pictures fold runs of pixels (RowReduce, ReduceRows, GlobalPool).
-// Others fold parts of each pixel where the layout of their input allows it; the rest ask for a
-// layout in which the reduced axes are the pixel.
+#include "ops/reduce.h"
+
 #include <array>
 #include <cmath>
 #include <limits>
@@ -8,6 +7,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "ops/checks.h"
 #include "ops/op.h"
 #include "ops/runs.h"
 #include "ops/store.h"
@@ -35,20 +35,16 @@ class FoldRuns : public RunKernel {
     const size_t n = channels();
     const float neutral =
         fold_ == kernels::Binary::kMax ? -std::numeric_limits<float>::infinity() : 0.0f;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        std::fill_n(lane, lanes() * n, neutral);
-        ForEachStretch(work, span.row, span.col + k,
-                       [&](const float* x, size_t first, size_t count) {
-                         kernels_.binary(fold_, lane + first * n, x, count * n);
-                       });
-        for (size_t i = 1; i < lanes(); ++i) kernels_.binary(fold_, lane, lane + i * n, n);
-        if (divisor_ != 1.0f) kernels_.binary_scalar(kernels::Binary::kDiv, lane, divisor_, n);
-        float* stored = work.Pixel<float>(out_, span.row, span.col + k);
-        if (kernels_.store_changed(stored, lane, n))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      std::fill_n(lane, lanes() * n, neutral);
+      ForEachStretch(work, row, col, [&](const float* x, size_t first, size_t count) {
+        kernels_.binary(fold_, lane + first * n, x, count * n);
+      });
+      for (size_t i = 1; i < lanes(); ++i) kernels_.binary(fold_, lane, lane + i * n, n);
+      if (divisor_ != 1.0f) kernels_.binary_scalar(kernels::Binary::kDiv, lane, divisor_, n);
+      float* stored = work.Pixel<float>(out_, row, col);
+      return kernels_.store_changed(stored, lane, n);
+    });
   }
 
  private:
@@ -58,20 +54,8 @@ class FoldRuns : public RunKernel {
   float divisor_;
 };
 
-/// Checks the input of a reduction over pictures.
-Status CheckPicture(const InferContext& context) {
-  if (!context.Has(0)) return context.Invalid("the input is missing");
-  if (context.dtype(0) != DType::kFloat32) {
-    return context.Unsupported(std::string(NameOf(context.dtype(0))) +
-                               " input; float32 is supported");
-  }
-  const Shape& shape = context.shape(0);
-  if (shape.size() < 3 || ElementCount(shape) < 1)
-    return context.Invalid("the input " + ToString(shape) + " is not [N,C,...] with pixels");
-  return {};
-}
-
 Status CheckFold(const InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
   DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
   const std::string op = context.node.String("op", "");
   if (op != "sum" && op != "max") return context.Invalid("the reduction '" + op + "' is unknown");
@@ -176,15 +160,11 @@ class ReducePixels : public Kernel {
   }
 
   void Compute(const Work& work) const override {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        const T value = Reduce(reduction_, in_.dtype, work.Pixel<T>(in_, span.row, col),
-                               static_cast<size_t>(in_.channels));
-        if (StoreChanged(work.Pixel<T>(out_, span.row, col), &value, sizeof(T)))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      const T value = Reduce(reduction_, in_.dtype, work.Pixel<T>(in_, row, col),
+                             static_cast<size_t>(in_.channels));
+      return StoreChanged(work.Pixel<T>(out_, row, col), &value, sizeof(T));
+    });
   }
 
  private:
@@ -218,23 +198,20 @@ class FoldParts : public Kernel {
 
   void Compute(const Work& work) const override {
     auto* result = reinterpret_cast<float*>(work.scratch);
-    const auto [outer, count, inner] = parts_;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const float* x = work.Pixel<float>(in_, span.row, span.col + k);
-        for (size_t o = 0; o < outer; ++o) {
-          float* part = result + o * inner;
-          std::copy_n(x + o * count * inner, inner, part);
-          for (size_t i = 1; i < count; ++i)
-            kernels_.binary(fold_, part, x + (o * count + i) * inner, inner);
-        }
-        if (divisor_ != 1.0f)
-          kernels_.binary_scalar(kernels::Binary::kDiv, result, divisor_, outer * inner);
-        float* stored = work.Pixel<float>(out_, span.row, span.col + k);
-        if (kernels_.store_changed(stored, result, outer * inner))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
+    ForEachPixel(work, [&](int row, int col) {
+      const auto [outer, count, inner] = parts_;
+      const float* x = work.Pixel<float>(in_, row, col);
+      for (size_t o = 0; o < outer; ++o) {
+        float* part = result + o * inner;
+        std::copy_n(x + o * count * inner, inner, part);
+        for (size_t i = 1; i < count; ++i)
+          kernels_.binary(fold_, part, x + (o * count + i) * inner, inner);
       }
-    }
+      if (divisor_ != 1.0f)
+        kernels_.binary_scalar(kernels::Binary::kDiv, result, divisor_, outer * inner);
+      float* stored = work.Pixel<float>(out_, row, col);
+      return kernels_.store_changed(stored, result, outer * inner);
+    });
   }
 
  private:
@@ -272,32 +249,22 @@ std::optional<Parts> PartsOf(const Node& node, DType dtype, const Shape& shape, 
   return parts;
 }
 
-std::vector<int64_t> IntsOf(const Tensor& tensor) {
-  const auto convert = [](const auto& values) {
-    return std::vector<int64_t>(values.begin(), values.end());
-  };
-  return tensor.dtype == DType::kInt32 ? convert(tensor.as<int32_t>())
-                                       : convert(tensor.as<int64_t>());
-}
-
 /// Every axis that a Reduce node reduces; `axes` must be in range.
 AxisSet ReducedAxes(const Node& node, size_t rank, const std::vector<int64_t>& axes) {
   if (axes.empty()) return node.Int("noop_with_empty_axes", 0) != 0 ? 0 : AllAxes(rank);
   AxisSet set = 0;
-  for (const int64_t axis : axes)
-    set |= Axis(static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(rank) : axis));
+  for (const int64_t axis : axes) set |= Axis(FromFront(axis, rank));
   return set;
 }
 
-/// The same of a node that InferReduce has accepted.
-AxisSet ReducedAxes(const Node& node, const Graph& graph) {
+}  // namespace
+
+AxisSet ReducedAxes(const Graph& graph, const Node& node) {
   const ValueId input = node.Input(1);
-  const size_t rank = graph.values[static_cast<size_t>(node.Input(0))].shape->size();
+  const size_t rank = graph.values[static_cast<size_t>(node.inputs[0])].shape->size();
   return ReducedAxes(node, rank,
                      input == kNoValue ? node.Ints("axes") : IntsOf(*graph.Constant(input)));
 }
-
-}  // namespace
 
 Status InferRowReduce(InferContext& context) {
   DELTACNN_RETURN_IF_ERROR(CheckFold(context));
@@ -341,6 +308,7 @@ Result<KernelPtr> MakeReduceRows(const MakeContext& context) {
 }
 
 Status InferGlobalPool(InferContext& context) {
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
   DELTACNN_RETURN_IF_ERROR(CheckPicture(context));
   Shape shape = {context.shape(0)[0], context.shape(0)[1]};
   shape.resize(context.rank(0), 1);
@@ -402,7 +370,7 @@ Status InferReduce(InferContext& context) {
 void LayoutReduce(LayoutContext& context) {
   if (context.node.Input(1) != kNoValue) context.input_in_memory[1] = false;
   const Shape& shape = context.shape(0);
-  const AxisSet reduced = ReducedAxes(context.node, context.graph);
+  const AxisSet reduced = ReducedAxes(context.graph, context.node);
   const DType dtype = context.graph.values[static_cast<size_t>(context.node.Input(0))].dtype;
   AxisSet& axes = context.input_axes[0];
   if (!PartsOf(context.node, dtype, shape, axes, reduced)) axes = AllAxes(shape.size()) & ~reduced;
@@ -421,7 +389,7 @@ void LayoutReduce(LayoutContext& context) {
 Result<KernelPtr> MakeReduce(const MakeContext& context) {
   const Placement& in = context.in(0);
   const auto parts = PartsOf(context.node, in.dtype, in.shape, in.pixel_axes,
-                             ReducedAxes(context.node, context.graph));
+                             ReducedAxes(context.graph, context.node));
   switch (in.dtype) {
     case DType::kFloat64:
       return KernelPtr(std::make_unique<ReducePixels<double>>(context));

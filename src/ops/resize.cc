@@ -112,7 +112,7 @@ Status ReadSizes(const Node& node, const Shape& shape, std::span<const float> sc
   for (int64_t& axis : axes) {
     if (axis < -rank || axis >= rank)
       return invalid("axes " + ToString(axes) + " are out of range");
-    if (axis < 0) axis += rank;
+    axis = static_cast<int64_t>(FromFront(axis, shape.size()));
   }
 
   // One scale for all axes, if the node asks to keep the aspect ratio.
@@ -378,7 +378,7 @@ class ResizeKernel : public Kernel {
       const int col = cols_.Indices(tile.col + k)[0];
       if (StoreChanged(PixelBytes(work, out_, tile.row, tile.col + k),
                        PixelBytes(work, in_, row, col), bytes))
-        work.changed[tile.first + static_cast<size_t>(k)] = 1;
+        work.changed[tile.first + static_cast<size_t>(k)] = kChanged;
     }
   }
 

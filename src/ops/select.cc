@@ -12,8 +12,7 @@ namespace {
 
 /// The selecting axis, counted from the front.
 size_t AxisOf(const Node& node, int64_t fallback, const Shape& shape) {
-  const int64_t axis = node.Int("axis", fallback);
-  return static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(shape.size()) : axis);
+  return FromFront(node.Int("axis", fallback), shape.size());
 }
 
 /// The axes of a tensor of `rank` axes other than `axis`.
@@ -34,13 +33,10 @@ class ArgMaxKernel : public Kernel {
   }
 
   void Compute(const Work& work) const override {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int64_t best = Best(work.Pixel<T>(in_, span.row, span.col + k));
-        if (StoreChanged(work.Pixel<int64_t>(out_, span.row, span.col + k), &best, sizeof best))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      const int64_t best = Best(work.Pixel<T>(in_, row, col));
+      return StoreChanged(work.Pixel<int64_t>(out_, row, col), &best, sizeof best);
+    });
   }
 
  private:
@@ -79,14 +75,11 @@ class TopKKernel : public Kernel {
 
   void Compute(const Work& work) const override {
     auto* order = reinterpret_cast<int32_t*>(work.scratch);
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const T* x = work.Pixel<T>(in_, span.row, span.col + k);
-        Sort(x, order);
-        if (Store(work, span.row, span.col + k, x, order))
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      const T* x = work.Pixel<T>(in_, row, col);
+      Sort(x, order);
+      return Store(work, row, col, x, order);
+    });
   }
 
   size_t ScratchBytes() const override {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <type_traits>
 
-#include "onnx/tensor_reader.h"
+#include "graph/data_type.h"
 #include "ops/op.h"
 
 namespace deltacnn {
@@ -62,27 +62,6 @@ Status InferRangeOf(InferContext& context) {
 
 }  // namespace
 
-Status InferConstant(InferContext& context) {
-  const Node& node = context.node;
-  if (const TensorPtr value = node.TensorAttribute("value")) {
-    context.SetConstant(0, *value);
-  } else if (node.Has("value_float")) {
-    context.SetConstant(0, Filled<float>(DType::kFloat32, {node.Float("value_float", 0)}, {}));
-  } else if (node.Has("value_int")) {
-    context.SetConstant(0, Filled<int64_t>(DType::kInt64, {node.Int("value_int", 0)}, {}));
-  } else if (node.Has("value_floats")) {
-    const auto floats = node.Floats("value_floats");
-    context.SetConstant(0, Filled(DType::kFloat32, floats, {static_cast<int64_t>(floats.size())}));
-  } else if (node.Has("value_ints")) {
-    const auto ints = node.Ints("value_ints");
-    context.SetConstant(0, Filled(DType::kInt64, ints, {static_cast<int64_t>(ints.size())}));
-  } else {
-    return context.Unsupported(
-        "has no numeric value; value, value_float(s) and value_int(s) are supported");
-  }
-  return {};
-}
-
 Status InferConstantOfShape(InferContext& context) {
   const auto dims = context.ConstantInts(0);
   if (!dims) return dims.error();
@@ -122,7 +101,7 @@ Status InferEyeLike(InferContext& context) {
     return {};
   };
   const int64_t wanted = context.node.Int("dtype", 0);
-  const std::optional<DType> dtype = wanted == 0 ? context.dtype(0) : onnx::ToDType(wanted);
+  const std::optional<DType> dtype = wanted == 0 ? context.dtype(0) : ToDType(wanted);
   if (dtype == DType::kFloat32) return fill.operator()<float>(*dtype);
   if (dtype == DType::kFloat64) return fill.operator()<double>(*dtype);
   if (dtype == DType::kInt32) return fill.operator()<int32_t>(*dtype);
@@ -176,13 +155,11 @@ Status InferShape(InferContext& context) {
   return {};
 }
 
-void LayoutConstant(LayoutContext&) {}
 void LayoutConstantOfShape(LayoutContext&) {}
 void LayoutEyeLike(LayoutContext&) {}
 void LayoutRange(LayoutContext&) {}
 void LayoutShape(LayoutContext&) {}
 
-Result<KernelPtr> MakeConstant(const MakeContext& context) { return NeverPlanned(context); }
 Result<KernelPtr> MakeConstantOfShape(const MakeContext& context) { return NeverPlanned(context); }
 Result<KernelPtr> MakeEyeLike(const MakeContext& context) { return NeverPlanned(context); }
 Result<KernelPtr> MakeRange(const MakeContext& context) { return NeverPlanned(context); }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "ops/checks.h"
 #include "ops/op.h"
 #include "ops/store.h"
 #include "ops/sum.h"
@@ -13,8 +14,7 @@ namespace {
 /// Axes outside the pixel's vector. Before opset 13 the tensor counts as two-dimensional:
 /// everything from `axis` on is normalised together.
 AxisSet PixelAxes(const Node& node, int64_t opset, size_t rank) {
-  const int64_t given = node.Int("axis", opset < 13 ? 1 : -1);
-  const auto axis = static_cast<size_t>(given < 0 ? given + static_cast<int64_t>(rank) : given);
+  const size_t axis = FromFront(node.Int("axis", opset < 13 ? 1 : -1), rank);
   return opset < 13 ? AllAxes(axis) : AllAxes(rank) & ~Axis(axis);
 }
 
@@ -84,24 +84,27 @@ class SoftmaxKernel : public Kernel {
     const size_t n = channels();
     auto* shifted = reinterpret_cast<float*>(work.scratch);
     size_t pixels = 0;
-    ForEachPixel(work, [&](int row, int col, size_t) {
-      const float* x = work.Pixel<float>(in_, row, col);
-      float* y = shifted + n * pixels++;
-      std::copy_n(x, n, y);
-      kernels_.binary_scalar(kernels::Binary::kSub, y, LargestOf(x, n), n);
-    });
+    for (const Span& span : work.spans) {
+      for (int k = 0; k < span.count; ++k) {
+        const float* x = work.Pixel<float>(in_, span.row, span.col + k);
+        float* y = shifted + n * pixels++;
+        std::copy_n(x, n, y);
+        kernels_.binary_scalar(kernels::Binary::kSub, y, LargestOf(x, n), n);
+      }
+    }
     // One call for all pixels, because vectors of a few elements are common.
     float* exps = shifted;
     if (logarithm_) exps = std::copy_n(shifted, n * pixels, shifted + n * pixels) - n * pixels;
     kernels_.unary(kernels::Unary::kExp, 0, 0, exps, n * pixels);
 
     float* y = shifted;
-    ForEachPixel(work, [&](int row, int col, size_t listed) {
+    ForEachPixel(work, [&](int row, int col) {
       const double sum = SumOf(exps + (y - shifted), n, [](float e) { return double{e}; });
       const auto by = static_cast<float>(logarithm_ ? std::log(sum) : sum);
       kernels_.binary_scalar(logarithm_ ? kernels::Binary::kSub : kernels::Binary::kDiv, y, by, n);
-      if (kernels_.store_changed(work.Pixel<float>(out_, row, col), y, n)) work.changed[listed] = 1;
+      const bool changed = kernels_.store_changed(work.Pixel<float>(out_, row, col), y, n);
       y += n;
+      return changed;
     });
   }
 
@@ -120,14 +123,6 @@ class SoftmaxKernel : public Kernel {
 
   size_t channels() const { return static_cast<size_t>(in_.channels); }
 
-  template <class Visit>
-  static void ForEachPixel(const Work& work, Visit&& visit) {
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k)
-        visit(span.row, span.col + k, span.first + static_cast<size_t>(k));
-    }
-  }
-
   Placement in_;
   Placement out_;
   const kernels::Table& kernels_;
@@ -138,11 +133,7 @@ class SoftmaxKernel : public Kernel {
 }  // namespace
 
 Status InferSoftmax(InferContext& context) {
-  if (!context.Has(0)) return context.Invalid("the input is missing");
-  if (context.dtype(0) != DType::kFloat32) {
-    return context.Unsupported(std::string(NameOf(context.dtype(0))) +
-                               " input; float32 is supported");
-  }
+  DELTACNN_RETURN_IF_ERROR(CheckFloats(context, 1, 1));
   const int64_t axis = context.node.Int("axis", context.opset() < 13 ? 1 : -1);
   const size_t rank = context.rank(0);
   // A scalar, and the end of the shape before opset 13, leave vectors of one element.

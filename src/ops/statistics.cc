@@ -1,10 +1,12 @@
-// Normalisation by the statistics of many pixels: the operators become statistics and arithmetic
-// (graph/lower_norm.cc).
+#include "ops/statistics.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "ops/normalise.h"
+#include "ops/checks.h"
+#include "ops/op.h"
 #include "ops/runs.h"
+#include "ops/store.h"
 
 namespace deltacnn {
 namespace {
@@ -27,29 +29,25 @@ class RowMoments : public RunKernel {
     auto* mean = reinterpret_cast<float*>(work.scratch);  // of every lane: of all pixels
     float* squares = mean + lanes() * n;
     float* distance = squares + lanes() * n;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        std::fill_n(mean, 2 * lanes() * n, 0.0f);
-        ForEachStretch(work, span.row, col, [&](const float* x, size_t lane, size_t count) {
-          kernels_.binary(Binary::kAdd, mean + lane * n, x, count * n);
-        });
-        AddLanes(mean);
-        kernels_.binary_scalar(Binary::kDiv, mean, static_cast<float>(run()), n);
-        for (size_t lane = 1; lane < lanes(); ++lane) std::copy_n(mean, n, mean + lane * n);
-        ForEachStretch(work, span.row, col, [&](const float* x, size_t lane, size_t count) {
-          std::copy_n(x, count * n, distance);
-          kernels_.binary(Binary::kSub, distance, mean, count * n);
-          kernels_.binary(Binary::kMul, distance, distance, count * n);
-          kernels_.binary(Binary::kAdd, squares + lane * n, distance, count * n);
-        });
-        AddLanes(squares);
-        float* stored = work.Pixel<float>(out_, span.row, col);
-        const bool mean_changed = kernels_.store_changed(stored, mean, n);
-        if (kernels_.store_changed(stored + n, squares, n) || mean_changed)
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
-      }
-    }
+    ForEachPixel(work, [&](int row, int col) {
+      std::fill_n(mean, 2 * lanes() * n, 0.0f);
+      ForEachStretch(work, row, col, [&](const float* x, size_t lane, size_t count) {
+        kernels_.binary(Binary::kAdd, mean + lane * n, x, count * n);
+      });
+      AddLanes(mean);
+      kernels_.binary_scalar(Binary::kDiv, mean, static_cast<float>(run()), n);
+      for (size_t lane = 1; lane < lanes(); ++lane) std::copy_n(mean, n, mean + lane * n);
+      ForEachStretch(work, row, col, [&](const float* x, size_t lane, size_t count) {
+        std::copy_n(x, count * n, distance);
+        kernels_.binary(Binary::kSub, distance, mean, count * n);
+        kernels_.binary(Binary::kMul, distance, distance, count * n);
+        kernels_.binary(Binary::kAdd, squares + lane * n, distance, count * n);
+      });
+      AddLanes(squares);
+      float* stored = work.Pixel<float>(out_, row, col);
+      const bool mean_changed = kernels_.store_changed(stored, mean, n);
+      return kernels_.store_changed(stored + n, squares, n) || mean_changed;
+    });
   }
 
  private:
@@ -93,34 +91,30 @@ class MomentsToAffine : public RunKernel {
     const float* bias = work.Pixel<float>(bias_, 0, 0);
     const auto rows = static_cast<double>(run());
     const size_t sharing = n / static_cast<size_t>(scale_.shape[0]);  // channels of one scale
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        std::fill_n(mean, 2 * n, 0.0);
-        ForEachRow(work, span.row, col, [&](const float* row_means, const float*) {
-          for (size_t c = 0; c < n; ++c) mean[c] += row_means[c];
-        });
-        for (size_t c = 0; c < n; ++c) mean[c] /= rows;
-        ForEachRow(work, span.row, col, [&](const float* row_means, const float* row_squares) {
-          for (size_t c = 0; c < n; ++c) {
-            const double distance = row_means[c] - mean[c];
-            squares[c] += row_squares[c] + row_pixels_ * distance * distance;
-          }
-        });
-        JoinGroups(mean, squares, rows * row_pixels_);
+    ForEachPixel(work, [&](int row, int col) {
+      std::fill_n(mean, 2 * n, 0.0);
+      ForEachRow(work, row, col, [&](const float* row_means, const float*) {
+        for (size_t c = 0; c < n; ++c) mean[c] += row_means[c];
+      });
+      for (size_t c = 0; c < n; ++c) mean[c] /= rows;
+      ForEachRow(work, row, col, [&](const float* row_means, const float* row_squares) {
         for (size_t c = 0; c < n; ++c) {
-          const double variance = squares[c] / (rows * row_pixels_);
-          const double f = scale[c / sharing] / std::sqrt(variance + epsilon_);
-          factor[c] = static_cast<float>(f);
-          offset[c] = static_cast<float>(bias[c / sharing] - mean[c] * f);
+          const double distance = row_means[c] - mean[c];
+          squares[c] += row_squares[c] + row_pixels_ * distance * distance;
         }
-        const bool factor_changed =
-            kernels_.store_changed(work.Pixel<float>(factor_, span.row, col), factor, n);
-        if (kernels_.store_changed(work.Pixel<float>(offset_, span.row, col), offset, n) ||
-            factor_changed)
-          work.changed[span.first + static_cast<size_t>(k)] = 1;
+      });
+      JoinGroups(mean, squares, rows * row_pixels_);
+      for (size_t c = 0; c < n; ++c) {
+        const double variance = squares[c] / (rows * row_pixels_);
+        const double f = scale[c / sharing] / std::sqrt(variance + epsilon_);
+        factor[c] = static_cast<float>(f);
+        offset[c] = static_cast<float>(bias[c / sharing] - mean[c] * f);
       }
-    }
+      const bool factor_changed =
+          kernels_.store_changed(work.Pixel<float>(factor_, row, col), factor, n);
+      return kernels_.store_changed(work.Pixel<float>(offset_, row, col), offset, n) ||
+             factor_changed;
+    });
   }
 
  private:
@@ -160,14 +154,6 @@ class MomentsToAffine : public RunKernel {
   double row_pixels_;
   double epsilon_;
 };
-
-/// Checks an input [N,C,...] with pixels.
-Status CheckPicture(const InferContext& context) {
-  const Shape& shape = context.shape(0);
-  if (shape.size() < 3 || ElementCount(shape) < 1)
-    return context.Invalid("the input " + ToString(shape) + " is not [N,C,...] with pixels");
-  return {};
-}
 
 /// Checks that inputs 1 and 2 are vectors of `channels` elements.
 Status CheckScaleAndBias(const InferContext& context, int64_t channels) {

@@ -14,6 +14,17 @@ inline std::byte* PixelBytes(const Work& work, const Placement& value, int row, 
          value.Offset(row, col) * static_cast<int64_t>(SizeOf(value.dtype));
 }
 
+/// Calls compute(row, col) for every listed pixel and flags those of which it tells a change.
+template <class Compute>
+void ForEachPixel(const Work& work, Compute&& compute) {
+  for (const Span& span : work.spans) {
+    for (int k = 0; k < span.count; ++k) {
+      if (compute(span.row, span.col + k))
+        work.changed[span.first + static_cast<size_t>(k)] = kChanged;
+    }
+  }
+}
+
 /// Copies `size` bytes and tells whether any differed before.
 inline bool StoreChanged(void* to, const void* from, size_t size) {
   if (std::memcmp(to, from, size) == 0) return false;

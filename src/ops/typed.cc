@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include "onnx/tensor_reader.h"
+#include "graph/data_type.h"
 #include "ops/broadcast.h"
 #include "ops/op.h"
 #include "ops/store.h"
@@ -44,19 +44,16 @@ class TypedKernel : public Kernel {
     const size_t size = SizeOf(out_.dtype);
     const auto channels = static_cast<size_t>(out_.channels);
     alignas(64) std::array<std::byte, kBlock * kMaxElementBytes> result;
-    for (const Span& span : work.spans) {
-      for (int k = 0; k < span.count; ++k) {
-        const int col = span.col + k;
-        std::byte* to = PixelBytes(work, out_, span.row, col);
-        bool changed = false;
-        for (size_t first = 0; first < channels; first += kBlock) {
-          const size_t n = std::min(kBlock, channels - first);
-          Evaluate(work, span.row, col, first, n, result.data());
-          changed |= StoreChanged(to + first * size, result.data(), n * size);
-        }
-        if (changed) work.changed[span.first + static_cast<size_t>(k)] = 1;
+    ForEachPixel(work, [&](int row, int col) {
+      std::byte* to = PixelBytes(work, out_, row, col);
+      bool changed = false;
+      for (size_t first = 0; first < channels; first += kBlock) {
+        const size_t n = std::min(kBlock, channels - first);
+        Evaluate(work, row, col, first, n, result.data());
+        changed |= StoreChanged(to + first * size, result.data(), n * size);
       }
-    }
+      return changed;
+    });
   }
 
  private:
@@ -109,8 +106,8 @@ Result<DType> OutputType(const InferContext& context) {
   const Node& node = context.node;
   if (node.op == "Cast") {
     const int64_t to = node.Int("to", 0);
-    if (const auto dtype = onnx::ToDType(to)) return *dtype;
-    return context.Unsupported("conversion to " + onnx::NameOfDataType(to));
+    if (const auto dtype = ToDType(to)) return *dtype;
+    return context.Unsupported("conversion to " + NameOfDataType(to));
   }
   if (node.op == "CastLike" || node.op == "Where") {
     if (!context.Has(1)) return context.Invalid("input 1 is missing");

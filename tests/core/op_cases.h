@@ -314,7 +314,6 @@ inline void AddOtherCases(std::vector<NodeCase>& cases) {
        .constants = {2, 3}},
       {0, 0, 1});
   add({.op = "NonZero", .inputs = {x}}, {0, 0, 1, 0, 1, 1});
-  add({.op = "Constant", .attributes = {{"value_ints", IntList{4, 5}}}}, {4, 5});
   add({.op = "ConstantOfShape", .inputs = {Ints({2, 1})}, .constants = {0}}, {0, 0});
   add({.op = "EyeLike", .inputs = {x}}, {1, 0, 0, 1});
   add({.op = "Range",

@@ -60,10 +60,16 @@ class DepthwiseTest : public KernelTest {
     return runs;
   }
 
+  /// Stores rows of `width` floats, `pitch` apart, from `out` on, which must live as long.
+  static Epilogue Rows(float* const& out, size_t pitch, size_t width) {
+    return {.targets = &out, .target_step = static_cast<ptrdiff_t>(pitch), .width = width};
+  }
+
   void RunTo(const Problem& problem, const std::vector<const float*>& pixels, float* out,
              size_t out_pitch) {
     const auto step = static_cast<ptrdiff_t>(problem.channels);
     const std::vector<PixelRun> runs = RunsOf(pixels, step);
+    const Epilogue epilogue = Rows(out, out_pitch, problem.channels);
     table().depthwise({.runs = runs.data(),
                        .run_count = runs.size(),
                        .step = step,
@@ -73,8 +79,7 @@ class DepthwiseTest : public KernelTest {
                        .weights = problem.weights.data(),
                        .weight_pitch = problem.weight_pitch,
                        .bias = problem.bias.data(),
-                       .out = out,
-                       .out_pitch = out_pitch});
+                       .epilogue = &epilogue});
   }
 
   double Expected(const Problem& problem, size_t pixel, size_t channel) const {
@@ -190,6 +195,8 @@ TEST_P(DepthwiseTest, AdjacentPixelsShareInputsAndKeepTheirBits) {
         const ptrdiff_t step = static_cast<ptrdiff_t>(stride) * pitch;
         const std::vector<PixelRun> runs = RunsOf(problem.pixels, step);
         std::vector<float> out(count * channels);
+        float* const first = out.data();
+        const Epilogue epilogue = Rows(first, channels, channels);
         table().depthwise({.runs = runs.data(),
                            .run_count = runs.size(),
                            .step = step,
@@ -201,8 +208,7 @@ TEST_P(DepthwiseTest, AdjacentPixelsShareInputsAndKeepTheirBits) {
                            .weights = problem.weights.data(),
                            .weight_pitch = problem.weight_pitch,
                            .bias = problem.bias.data(),
-                           .out = out.data(),
-                           .out_pitch = channels});
+                           .epilogue = &epilogue});
         EXPECT_EQ(FirstDifference(out.data(), expected.data(), out.size()), out.size())
             << columns << " columns, stride " << stride << ", " << channels << " channels";
       }
@@ -223,6 +229,8 @@ TEST_P(DepthwiseTest, AdjacentPixelsWithSeveralOutputsOfAChannelKeepTheirBits) {
       const PixelRun pixels = {input.data(), 11};
       const auto run = [&](size_t pitch) {
         std::vector<float> out(pixels.count * channels);
+        float* const first = out.data();
+        const Epilogue epilogue = Rows(first, channels, channels);
         table().depthwise({.runs = &pixels,
                            .run_count = 1,
                            .step = static_cast<ptrdiff_t>(inputs),
@@ -235,8 +243,7 @@ TEST_P(DepthwiseTest, AdjacentPixelsWithSeveralOutputsOfAChannelKeepTheirBits) {
                            .weights = weights.weights.data(),
                            .weight_pitch = weights.weight_pitch,
                            .bias = weights.bias.data(),
-                           .out = out.data(),
-                           .out_pitch = channels});
+                           .epilogue = &epilogue});
         return out;
       };
       const std::vector<float> scattered = run(0);
@@ -276,6 +283,8 @@ TEST_P(DepthwiseTest, SeveralOutputsOfAChannelHaveTheBitsOfRepeatedInputs) {
            {std::pair(size_t{0}, first_part), std::pair(first_part, channels - first_part)}) {
         if (count == 0) continue;
         const PixelRun pixels = {problem.input.data(), 6};
+        float* const part = out.data() + first;
+        const Epilogue epilogue = Rows(part, channels, count);
         table().depthwise({.runs = &pixels,
                            .run_count = 1,
                            .step = static_cast<ptrdiff_t>(9 * inputs),
@@ -287,8 +296,7 @@ TEST_P(DepthwiseTest, SeveralOutputsOfAChannelHaveTheBitsOfRepeatedInputs) {
                            .weights = problem.weights.data() + first,
                            .weight_pitch = problem.weight_pitch,
                            .bias = problem.bias.data() + first,
-                           .out = out.data() + first,
-                           .out_pitch = channels});
+                           .epilogue = &epilogue});
       }
       EXPECT_EQ(FirstDifference(out.data(), want.data(), out.size()), out.size())
           << multiplier << " outputs of each of " << inputs;

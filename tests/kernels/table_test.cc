@@ -14,7 +14,6 @@ TEST(TableTest, AvailableTablesAreCompleteAndDistinct) {
     EXPECT_TRUE(names.insert(table->name).second) << table->name << " twice";
     EXPECT_GE(table->panel, 2u);
     EXPECT_EQ(table->panel % 2, 0u);
-    EXPECT_GE(table->max_rows, 1u);
     EXPECT_NE(table->gemm, nullptr);
     EXPECT_NE(table->depthwise, nullptr);
     EXPECT_NE(table->unary, nullptr);

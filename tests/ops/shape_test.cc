@@ -28,19 +28,6 @@ TEST(Size, CountsTheElements) {
   ExpectConstant({.op = "Size", .inputs = {Scalar(1.0f)}}, Scalar(int64_t{1}));
 }
 
-TEST(Constant, TakesAnyNumericAttribute) {
-  const auto constant = [](const std::string& name, Attribute value) {
-    return OpCase{.op = "Constant", .attributes = {{name, std::move(value)}}};
-  };
-  const Tensor tensor = Floats({2, 1}, {1, 2});
-  ExpectConstant(constant("value", std::make_shared<const Tensor>(tensor)), tensor);
-  ExpectConstant(constant("value_float", 2.5f), Scalar(2.5f));
-  ExpectConstant(constant("value_floats", std::vector<float>{1, 2}), Floats({2}, {1, 2}));
-  ExpectConstant(constant("value_int", int64_t{-3}), Scalar(int64_t{-3}));
-  ExpectConstant(constant("value_ints", std::vector<int64_t>{4, 5}), Ints({4, 5}));
-  EXPECT_FALSE(InferOnly(constant("value_string", std::string("x"))).status.ok());
-}
-
 TEST(ConstantOfShape, FillsAnyType) {
   OpCase test{.op = "ConstantOfShape", .inputs = {Ints({2, 3})}, .constants = {0}};
   ExpectConstant(test, Tensor(DType::kFloat32, {2, 3}));

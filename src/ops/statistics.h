@@ -1,4 +1,5 @@
-// What the normalising operators have in common.
+// Normalisation by the statistics of many pixels: the operators become statistics and arithmetic
+// (graph/lower_norm.cc).
 #pragma once
 
 #include <vector>
@@ -6,9 +7,6 @@
 #include "ops/op.h"
 
 namespace deltacnn {
-
-/// Checks that the first `count` inputs are float32, and the first `required` of them there.
-Status CheckFloats(const InferContext& context, size_t count, size_t required);
 
 /// The axes over which a MeanVarianceNormalization takes its statistics, as the file counts them.
 std::vector<int64_t> MeanVarianceAxes(const Node& node);
