@@ -36,8 +36,9 @@ void DynamicValues::Set(ValueId id, const TensorView& view) {
 
 void DynamicValues::Keep(ValueId id, Tensor tensor) {
   Drop(id);
-  held_ += tensor.bytes.size();
+  const size_t bytes = tensor.bytes.size();
   values_.emplace(id, Kept{std::move(tensor), true});
+  held_ += bytes;
 }
 
 void DynamicValues::Drop(ValueId id) {
@@ -52,20 +53,13 @@ void DynamicValues::Forget() {
   held_ = 0;
 }
 
-Status DynamicValues::Run(const PlanState& plan) {
-  Status status = RunNodes(plan);
-  // Nodes behind the one that failed have not seen what changed.
-  if (!status.ok()) Forget();
-  return status;
-}
-
 TensorView DynamicValues::At(ValueId id) const {
   static const Tensor kNothing(DType::kFloat32, {0});
   const auto found = values_.find(id);
   return found == values_.end() ? kNothing : found->second.tensor;
 }
 
-Status DynamicValues::RunNodes(const PlanState& plan) {
+Status DynamicValues::Run(const PlanState& plan) {
   const auto view = [&](ValueId id) {
     const TensorPtr& constant = plan.graph.Constant(id);
     return constant != nullptr ? TensorView(*constant) : At(id);

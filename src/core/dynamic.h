@@ -19,6 +19,8 @@ class DynamicValues {
   Status Run(const PlanState& plan);
   /// No elements if there is no such value, as before the first step or after one that failed.
   TensorView At(ValueId id) const;
+  /// After a step that failed: nodes behind the failure have not seen what changed.
+  void Forget();
 
  private:
   struct Kept {
@@ -26,9 +28,7 @@ class DynamicValues {
     bool changed = true;  // since the step before
   };
 
-  Status RunNodes(const PlanState& plan);
   Status RunNode(const PlanState& plan, const Node& node);
-  void Forget();
   void Keep(ValueId id, Tensor tensor);
   void Drop(ValueId id);
 

@@ -14,6 +14,8 @@ namespace {
 constexpr uint64_t kAlignment = 64;
 
 // Memory of a stream's work list for every pixel of the largest value.
+// Of a row, column or channel in the tables of addresses that kernels and ports keep of a value.
+constexpr uint64_t kTableBytes = 40;
 constexpr uint64_t kListBytes = 48;
 
 Error TooLarge(const Value& value, uint64_t max_bytes) {
@@ -162,8 +164,9 @@ class Placer {
     multiply(static_cast<int64_t>(SizeOf(p.dtype)));
     const Grid grid = fits ? GridOf(p.shape, p.pixel_axes) : Grid{};
     bytes_ += fits ? static_cast<uint64_t>(stride) + grid.words() * 8 : 0;
+    table_bytes_ += fits ? kTableBytes * static_cast<uint64_t>(grid.rows + grid.cols + pixel) : 0;
     list_bytes_ = std::max(list_bytes_, static_cast<uint64_t>(grid.pixels()) * kListBytes);
-    if (!fits || bytes_ + list_bytes_ > max_bytes_)
+    if (!fits || bytes_ + table_bytes_ + list_bytes_ > max_bytes_)
       return TooLarge(graph_.values[static_cast<size_t>(id)], max_bytes_);
     p.buffer = static_cast<int>(state_.buffer_bytes.size());
     const auto bytes = static_cast<uint64_t>(stride);
@@ -282,6 +285,7 @@ class Placer {
   std::vector<bool> done_;
   std::vector<Halo> halo_;
   uint64_t bytes_ = 0;
+  uint64_t table_bytes_ = 0;
   uint64_t list_bytes_ = 0;
 };
 

@@ -434,6 +434,8 @@ Status Stream::SetInput(size_t index, const TensorView& tensor) {
                                         ", not " + NameOf(tensor.dtype) + " " +
                                         ToString(tensor.shape)};
   }
+  if (tensor.data == nullptr && tensor.elements() > 0)
+    return Error{ErrorCode::kUsage, "input '" + port.info.name + "' has no data"};
   const Placement& p = plan.placements[static_cast<size_t>(port.value)];
   const MaskView mask = state_->Mask(port.mask);
   const size_t element = SizeOf(p.dtype);
@@ -487,7 +489,10 @@ Result<ImageTarget> Stream::Image(size_t index) {
 
 Result<StepReport> Stream::Step() {
   auto report = Guarded("step", "a smaller input shape needs less", [&] { return state_->Step(); });
-  if (!report.ok()) state_->dense = true;  // what was computed is not to be relied on
+  if (!report.ok()) {  // what was computed is not to be relied on
+    state_->dense = true;
+    state_->dynamic.Forget();
+  }
   return report;
 }
 

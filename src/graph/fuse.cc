@@ -314,11 +314,10 @@ class ChainFusion {
     if (!Fusable(x, node) || std::ranges::find(node.chain_inputs, x) != node.chain_inputs.end())
       return;
     const auto p = static_cast<size_t>(ProducerOf(x));
-    const Node& source = graph_.nodes[p];
-    Node merged = source;
-    merged.name = source.op == "Pointwise" ? node.name : source.name;
+    Node merged = std::move(graph_.nodes[p]);  // dead: nothing else reads it
+    if (merged.op == "Pointwise") merged.name = node.name;
     merged.outputs = node.outputs;
-    const int shift = static_cast<int>(source.chain_inputs.size());
+    const int shift = static_cast<int>(merged.chain_inputs.size());
     for (ChainStep step : node.chain) {
       if (step.kind == Kind::kOperand) step.operand += shift;
       merged.chain.push_back(step);

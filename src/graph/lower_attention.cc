@@ -115,7 +115,7 @@ class AttentionLowering {
     for (int64_t query = 0; query < sizes_.queries; ++query) {
       for (int64_t key = 0; key < sizes_.keys; ++key) {
         const bool seen =
-            (Left() < 0 || key >= query - Left()) && (Right() < 0 || key <= query + Right());
+            (Left() < 0 || key >= query - Left()) && (Right() < 0 || key - query <= Right());
         mask.push_back(seen ? 0 : kNever);
       }
     }

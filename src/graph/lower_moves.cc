@@ -167,31 +167,33 @@ void HoistChains(Graph& graph) {
   };
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     if (graph.nodes[n].op != "Pointwise" || HasOperands(graph.nodes[n])) continue;
+    std::vector<size_t> moves;  // behind which the chain lies, from the last one back
     ValueId source = graph.nodes[n].inputs[0];
-    for (int p = movable(source); p >= 0; p = movable(source))
+    for (int p = movable(source); p >= 0; p = movable(source)) {
+      moves.push_back(static_cast<size_t>(p));
       source = graph.nodes[static_cast<size_t>(p)].inputs[0];
+    }
     const int p = producer[static_cast<size_t>(source)];
-    if (source == graph.nodes[n].inputs[0] || p < 0 || uses[static_cast<size_t>(source)] != 1 ||
+    if (moves.empty() || p < 0 || uses[static_cast<size_t>(source)] != 1 ||
         !TakesChain(graph.nodes[static_cast<size_t>(p)]))
       continue;
-    // One move after the other changes places with the chain.
-    for (size_t at = n; graph.nodes[at].inputs[0] != source;) {
-      const auto before = static_cast<size_t>(movable(graph.nodes[at].inputs[0]));
-      Node& chain = graph.nodes[at];
-      Node& move = graph.nodes[before];
-      const ValueId out = chain.outputs[0];
-      const ValueId moved = move.inputs[0];
-      const ValueId result = AddLike(graph, moved, ".hoisted", *At(graph, moved).shape);
-      producer.push_back(static_cast<int>(before));
-      uses.push_back(1);
-      chain.inputs[0] = moved;
-      chain.outputs[0] = result;
-      move.inputs[0] = result;
-      move.outputs[0] = out;
-      producer[static_cast<size_t>(out)] = static_cast<int>(at);
-      std::swap(chain, move);
-      at = before;
+    // The chain takes the place of the first move, and each move that of the next one.
+    Node chain = std::move(graph.nodes[n]);
+    const ValueId result = AddLike(graph, source, "", *At(graph, source).shape);
+    graph.values[static_cast<size_t>(result)].name = chain.name;
+    graph.nodes[moves.back()].inputs[0] = result;
+    graph.nodes[moves.front()].outputs[0] = chain.outputs[0];
+    chain.inputs[0] = source;
+    chain.outputs[0] = result;
+    size_t to = n;
+    for (const size_t move : moves) {
+      producer[static_cast<size_t>(graph.nodes[move].outputs[0])] = static_cast<int>(to);
+      graph.nodes[to] = std::move(graph.nodes[move]);
+      to = move;
     }
+    graph.nodes[to] = std::move(chain);
+    producer.push_back(static_cast<int>(to));
+    uses.push_back(1);
   }
 }
 

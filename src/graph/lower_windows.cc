@@ -42,7 +42,8 @@ std::optional<std::vector<int64_t>> ZerosAround(const Graph& graph, const Node& 
 
 /// Whether zeros around the input of a node can be padding of its own, `pads` with what it has.
 bool TakesZeros(const Node& node, const std::vector<int64_t>& pads) {
-  if (node.op == "Conv") return true;
+  if (node.op == "Conv")
+    return std::ranges::all_of(pads, [](int64_t p) { return p <= kMostOfWindow; });
   // The zeros count in its means, what it pads itself must do so, too.
   const bool padded = std::ranges::any_of(node.Ints("pads"), [](int64_t p) { return p != 0; });
   const std::vector<int64_t> kernel = node.Ints("kernel_shape");

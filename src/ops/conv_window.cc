@@ -3,11 +3,7 @@
 #include <algorithm>
 
 namespace deltacnn {
-namespace {
-
-constexpr int64_t kLargest = int64_t{1} << 24;  // no real window, pad or stride comes near
-
-}  // namespace
+namespace {}  // namespace
 
 std::array<int64_t, 2> SpatialDims(const Shape& shape) {
   if (shape.size() == 3) return {1, shape[2]};
@@ -53,7 +49,7 @@ Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Sh
     std::vector<int64_t> values = node.Ints(name);
     if (values.empty()) values.assign(spatial, fallback);
     const bool valid = values.size() == spatial && std::ranges::all_of(values, [&](int64_t v) {
-                         return v >= least && v <= kLargest;
+                         return v >= least && v <= kMostOfWindow;
                        });
     if (!valid) return invalid(std::string(name) + " is out of range");
     return values;
@@ -67,7 +63,7 @@ Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Sh
   std::vector<int64_t> pads = node.Ints("pads");
   if (pads.empty()) pads.assign(2 * spatial, 0);
   const bool pads_valid = pads.size() == 2 * spatial && std::ranges::all_of(pads, [](int64_t p) {
-                            return p >= 0 && p <= kLargest;
+                            return p >= 0 && p <= kMostOfWindow;
                           });
   if (!pads_valid) return invalid("pads are out of range (negative pads are not supported)");
   const std::string auto_pad = node.String("auto_pad", "NOTSET");
@@ -87,7 +83,7 @@ Result<ConvWindow> ReadConvWindow(const Node& node, const Shape& input, const Sh
     window.dilation[axis] = (*dilations)[d];
     window.pad_before[axis] = pads[d];
     window.pad_after[axis] = pads[d + spatial];
-    if (window.kernel[axis] < 1 || window.kernel[axis] > kLargest)
+    if (window.kernel[axis] < 1 || window.kernel[axis] > kMostOfWindow)
       return invalid("its kernel is empty");
   }
   return window;

@@ -7,6 +7,9 @@
 
 namespace deltacnn {
 
+/// No kernel, stride, dilation or pad may be larger; no real one comes near.
+inline constexpr int64_t kMostOfWindow = int64_t{1} << 24;
+
 /// Axis 0 is the rows, axis 1 the columns; a 1-D convolution has one row.
 struct ConvWindow {
   std::array<int64_t, 2> kernel{1, 1};

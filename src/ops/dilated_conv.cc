@@ -57,7 +57,7 @@ class DilatedConv : public ConvBase {
         uint64_t taps = 0;
         for (int64_t y = 0; y < window.kernel[0]; ++y)
           if ((row >> y & 1) != 0) taps |= col << (y * window.kernel[1]);
-        taps_.push_back(taps);
+        taps_.push_back(taps == 0 ? 1 : taps);  // one that reads zeros: sums must be written
       }
     }
   }
