@@ -141,6 +141,7 @@ def fast(totals: Totals) -> None:
     script(totals, "models against ONNX Runtime", [PYTHON, "tests/models/compare_ort.py", PROGRAM])
     script(totals, "program", [PYTHON, "tests/cli/run.py", PROGRAM])
     command_passes(totals, "installed package", ["tests/package/check.sh", BUILD])
+    command_passes(totals, "page of operators", [PYTHON, "scripts/list_operators.py", "--check"])
     command_passes(totals, "ruff", [PYTHON, "-m", "ruff", "check", "."])
     command_passes(
         totals, "clang-format", ["clang-format-14", "--dry-run", "-Werror", *sources(".h", ".cc")]

@@ -203,11 +203,9 @@ float InputPosition(Coordinates coordinates, const AxisSize& axis, int o) {
     case Coordinates::kAlignCorners:
       break;
   }
-  // The specification's resized length is not rounded: it is a fraction where the scale makes it
-  // one.
-  const float exact = inputs * axis.scale;
-  const float length = std::abs(exact - outputs) < 1e-3f ? outputs : exact;
-  return axis.outputs > 1 && length > 1 ? at * (inputs - 1) / (length - 1) : 0.0f;
+  // By the length of the resized tensor, as the specification's words, PyTorch and ONNX Runtime
+  // have it; its reference implementation takes inputs * scale, which may be a fraction.
+  return axis.outputs > 1 ? at * (inputs - 1) / (outputs - 1) : 0.0f;
 }
 
 double Round(Rounding rounding, double x) {

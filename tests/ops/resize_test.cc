@@ -18,9 +18,7 @@ struct Method {
 float Position(const std::string& coordinates, float o, float scale, float in, float out) {
   if (coordinates == "asymmetric") return o / scale;
   if (coordinates == "align_corners") {
-    // The resized length is the exact one, a fraction where the scale makes it one.
-    const float length = std::abs(in * scale - out) < 1e-3f ? out : in * scale;
-    return out > 1 && length > 1 ? o * (in - 1) / (length - 1) : 0;
+    return out > 1 ? o * (in - 1) / (out - 1) : 0;
   }
   if (coordinates == "pytorch_half_pixel" && out <= 1) return 0;
   const float x = (o + 0.5f) / scale - 0.5f;
