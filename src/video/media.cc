@@ -160,6 +160,7 @@ Status Media::OpenInput() {
       pipe_ = avio_alloc_context(static_cast<unsigned char*>(av_malloc(kBufferBytes)), kBufferBytes,
                                  0, &interrupt_, ReadStandardInput, nullptr, nullptr);
       format_->pb = pipe_;
+      format_->flags |= AVFMT_FLAG_CUSTOM_IO;  // it is not FFmpeg's to close
       break;
     }
     case InputKind::kNetwork:

@@ -311,9 +311,12 @@ TEST(VideoSource, ReadsHeaderlessVideo) {
     EXPECT_EQ(piped.frames, 6);
     EXPECT_NEAR(piped.last_pts, 0.5, 1e-6);
   }
-  EXPECT_TRUE(Contains(Play(dir / "a.raw", {.raw_format = "nv12"}).error, "0x0"));
-  EXPECT_TRUE(Contains(
-      Play(dir / "a.raw", {.raw_format = "nonsense", .width = 2, .height = 2}).error, "pix_fmts"));
+  for (const std::string& name : {dir / "a.raw", std::string("-")}) {
+    const StandardInput input(open((dir / "a.raw").c_str(), O_RDONLY));
+    EXPECT_TRUE(Contains(Play(name, {.raw_format = "nv12"}).error, "0x0"));
+    EXPECT_TRUE(Contains(Play(name, {.raw_format = "nonsense", .width = 2, .height = 2}).error,
+                         "pix_fmts"));
+  }
 }
 
 TEST(VideoSource, EndsWhenToldTo) {
