@@ -54,6 +54,18 @@ int ReadStandardInput(void* opaque, uint8_t* buffer, int size) {
   }
 }
 
+// How the pictures are to be shown; null where the stream does not say.
+const uint8_t* StreamMatrix(const AVStream& stream) {
+#if LIBAVCODEC_VERSION_INT < AV_VERSION_INT(60, 30, 101)
+  return av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, nullptr);
+#else
+  const AVPacketSideData* data =
+      av_packet_side_data_get(stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data,
+                              AV_PKT_DATA_DISPLAYMATRIX);
+  return data == nullptr ? nullptr : data->data;
+#endif
+}
+
 const char* Remedy(int code) {
   switch (code) {
     case AVERROR_INVALIDDATA:
@@ -260,6 +272,13 @@ Status Media::OpenDecoder() {
   const bool own_rate = IsImagePath(path_) || !std::isfinite(rate) || rate <= 0;
   fps_ = own_rate ? (options_.fps > 0 ? options_.fps : kDefaultFps) : rate;
   return {};
+}
+
+Orientation Media::orientation(const AVFrame& frame) const {
+  const AVFrameSideData* of_frame = av_frame_get_side_data(&frame, AV_FRAME_DATA_DISPLAYMATRIX);
+  const uint8_t* matrix = of_frame != nullptr ? of_frame->data : StreamMatrix(*stream_);
+  if (matrix == nullptr) return {};
+  return OrientationOf(reinterpret_cast<const int32_t*>(matrix));
 }
 
 void Media::CountError() {

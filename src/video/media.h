@@ -12,6 +12,7 @@
 #include "deltacnn/video.h"
 #include "video/ffmpeg.h"
 #include "video/inputs.h"
+#include "video/orientation.h"
 
 namespace deltacnn {
 
@@ -61,6 +62,8 @@ class Media {
 
   double time_base() const { return av_q2d(stream_->time_base); }
   double fps() const { return fps_; }
+  /// As the frame says itself or else its stream.
+  Orientation orientation(const AVFrame& frame) const;
   int64_t frame_count() const { return stream_->nb_frames; }
   std::string codec_name() const { return avcodec_get_name(codec_->codec_id); }
 

@@ -206,7 +206,7 @@ double VideoSource::Impl::PtsOf(const AVFrame& picture) {
 
 Result<FrameView> VideoSource::Impl::Describe() {
   const auto start = Clock::now();
-  auto view = converter_.Convert(*picture_);
+  auto view = converter_.Convert(*picture_, media_->orientation(*picture_));
   if (!view.ok()) {
     return Error{view.error().code,
                  "cannot use " + DisplayName(input_) + ": " + view.error().message};
