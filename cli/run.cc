@@ -184,8 +184,8 @@ Result<bool> Runner::Process(const FrameView& frame) {
                          .changed = report->input_changed,
                          .step_ms = pipeline_.step_ms(),
                          .dense = report->dense};
-    const auto written = lines_->Write(
-        FrameJson(totals_.frames, frame.pts, answer_, preset, work, frame.width, frame.height));
+    const auto written = lines_->Write(FrameJson(totals_.frames, frame.pts, answer_, preset, work,
+                                                 frame.width, frame.height, frame.file));
     if (!written.ok()) return written.error();
     more = *written;
   }
@@ -232,7 +232,8 @@ void Runner::PrintSummary() const {
   }
   const VideoStats& stats = source_.stats();
   if (stats.decode_errors > 0)
-    fmt::print(stderr, "{} damaged packets or pictures were skipped\n", stats.decode_errors);
+    fmt::print(stderr, "{} damaged packets or pictures were skipped; the first: {}\n",
+               stats.decode_errors, stats.first_error.message);
   if (stats.reconnects > 0) fmt::print(stderr, "{} reconnects\n", stats.reconnects);
   if (Interrupted()) fmt::print(stderr, "interrupted: what was written so far is complete\n");
   if (reader_left_) fmt::print(stderr, "stopped: nobody reads the JSON lines any more\n");

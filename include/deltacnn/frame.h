@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "deltacnn/result.h"
 
@@ -68,7 +69,8 @@ struct FrameView {
   bool discontinuity = false;
   int width = 0;
   int height = 0;
-  double pts = 0;  // presentation time, seconds
+  double pts = 0;         // presentation time, seconds
+  std::string_view file;  // the image file it came from; empty for video
   std::array<const uint8_t*, 3> planes{};
   std::array<ptrdiff_t, 3>
       strides{};  // bytes from one row to the next; negative for bottom-up pictures

@@ -67,12 +67,14 @@ struct VideoInfo {
 struct VideoStats {
   int64_t frames = 0;         // delivered
   int64_t decode_errors = 0;  // damaged packets, pictures and image files
+  Error first_error;          // about the first of them; without a message while there is none
   int64_t reconnects = 0;     // successful ones
   /// Decoding and, where needed, converting the last frame, without waiting for input.
   double decode_ms = 0;
 };
 
-/// Decodes a file, a glob, a directory of images (sorted by name), "rtsp://...", "/dev/videoN" or
+/// Decodes a file, a glob, a directory of images (sorted by name, numbers by value), "rtsp://...",
+/// "/dev/videoN" or
 /// "-" (standard input). Movable; used by one thread at a time. Turns FFmpeg's log off for
 /// the whole process.
 class VideoSource {
@@ -255,10 +257,10 @@ class VideoRecorder {
   ~VideoRecorder();  // closes, ignoring errors
 
   /// The next frame, decoded from what was recorded, valid until the next call; nothing at the end.
-  /// Size, time stamp and discontinuity are those of the source's frame (an odd size is recorded as
-  /// the next even one). Reads as many frames as the encoder needs, one with all but some hardware.
-  /// A discontinuity starts with a keyframe; a new size or colour description ends the encoder and
-  /// opens another, whose pictures follow in the same file.
+  /// Size, time stamp, file and discontinuity are those of the source's frame (an odd size is
+  /// recorded as the next even one). Reads as many frames as the encoder needs, one with all but
+  /// some hardware. A discontinuity starts with a keyframe; a new size or colour description ends
+  /// the encoder and opens another, whose pictures follow in the same file.
   Result<std::optional<FrameView>> Next();
   /// Writes what the encoder still holds and ends the file. Nothing may be read afterwards.
   Status Close();

@@ -239,6 +239,44 @@ TEST(VideoSource, PlaysImages) {
   EXPECT_EQ(damaged.stats.decode_errors, 1);
 }
 
+TEST(VideoSource, ImagesAreOrderedByNumberAndNamed) {
+  DELTACNN_NEEDS_FFMPEG();
+  const TempDir dir;
+  ASSERT_TRUE(Ffmpeg(kScene + std::string("-frames:v 12 ") + (dir / "%d.png")));
+  std::filesystem::rename(dir / "3.png", dir / "03.png");
+  std::filesystem::rename(dir / "5.png", dir / "03a.png");
+  WriteBytes(dir / "2.png", {'b', 'a', 'd'});
+  std::vector<uint8_t> cut = ReadBytes(dir / "7.png");
+  cut.resize(60);
+  WriteBytes(dir / "7.png", cut);
+  for (const std::string& input : {dir.path(), dir / "*.png"}) {
+    auto source = VideoSource::Open(input);
+    ASSERT_TRUE(source.ok());
+    std::vector<std::string> files;
+    for (auto frame = source->Next(); frame.ok() && *frame; frame = source->Next())
+      files.emplace_back((**frame).file);
+    std::vector<std::string> expected;
+    for (const char* name : {"1", "03", "03a", "4", "6", "8", "9", "10", "11", "12"})
+      expected.push_back(dir / (name + std::string(".png")));
+    EXPECT_EQ(files, expected);
+    EXPECT_EQ(source->stats().decode_errors, 2);
+    EXPECT_TRUE(Contains(source->stats().first_error.message, "2.png': it is damaged"));
+  }
+
+  ASSERT_TRUE(Ffmpeg(kScene + std::string("-frames:v 1 -c:v mpeg4 ") + (dir / "a.mp4")));
+  auto video = VideoSource::Open(dir / "a.mp4");
+  ASSERT_TRUE(video.ok());
+  EXPECT_EQ((**video->Next()).file, "");
+}
+
+TEST(VideoSource, NamesTheFirstImageWhereNoneCanBeRead) {
+  const TempDir dir;
+  for (const char* name : {"1.png", "2.png", "3.jpg"}) WriteBytes(dir / name, {'b', 'a', 'd'});
+  const std::string error = Play(dir.path()).error;
+  EXPECT_TRUE(Contains(error, "none of its 3 files; the first: cannot")) << error;
+  EXPECT_TRUE(Contains(error, "1.png'")) << error;
+}
+
 TEST(VideoSource, ImageNamesAreNoPatterns) {
   DELTACNN_NEEDS_FFMPEG();
   const TempDir dir;
