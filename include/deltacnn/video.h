@@ -40,7 +40,9 @@ struct VideoOptions {
   /// Of raw input; of a camera: the size to ask for, 0 for its own choice.
   int width = 0;
   int height = 0;
-  double fps = 0;  // of raw input and images (0: 25); of a camera: the rate to ask for
+  /// Of raw input, images and streams without time stamps (0: 25); of a camera: the rate to ask
+  /// for.
+  double fps = 0;
 
   double timeout_s = 10;  // longest silence of a network peer or camera, connecting included
   /// A network stream that breaks is opened again after a delay that starts at `backoff_s`, doubles

@@ -154,13 +154,14 @@ Status Media::OpenInput() {
   format_ = avformat_alloc_context();
   format_->interrupt_callback = interrupt_.callback();
 
-  const auto set_geometry = [&] {
+  const auto set_size = [&] {
     if (options_.width > 0 && options_.height > 0) {
       settings.Set("video_size",
                    std::to_string(options_.width) + "x" + std::to_string(options_.height));
     }
-    if (options_.fps > 0) settings.Set("framerate", std::to_string(options_.fps));
   };
+  // Only what has no time stamps of its own knows this setting.
+  if (options_.fps > 0) settings.Set("framerate", std::to_string(options_.fps));
   switch (kind_) {
     case InputKind::kFiles:
       url = "file:" + path_;
@@ -187,7 +188,7 @@ Status Media::OpenInput() {
       }
       // Its blocking reads would not see an interrupt.
       format_->flags |= AVFMT_FLAG_NONBLOCK;
-      set_geometry();
+      set_size();
       break;
     case InputKind::kUrl:
       break;
@@ -202,7 +203,7 @@ Status Media::OpenInput() {
     }
     demuxer = av_find_input_format("rawvideo");
     settings.Set("pixel_format", options_.raw_format);
-    set_geometry();
+    set_size();
   }
 
   if (can_be_lost_) interrupt_.SetTimeout(options_.timeout_s);

@@ -1,11 +1,14 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -316,24 +319,40 @@ class StandardInput {
   int saved_;
 };
 
+// Standard input that is a pipe, fed from a file.
+class PipedFile {
+ public:
+  PipedFile(const std::string& path, size_t bytes_a_write) {
+    signal(SIGPIPE, SIG_IGN);
+    std::array<int, 2> ends{};
+    EXPECT_EQ(pipe(ends.data()), 0);
+    feeder_ = std::jthread([path, bytes_a_write, to = ends[1]] {
+      const std::vector<uint8_t> bytes = ReadBytes(path);
+      for (size_t sent = 0; sent < bytes.size();) {
+        const size_t size = std::min(bytes_a_write, bytes.size() - sent);
+        const ssize_t written = write(to, &bytes[sent], size);
+        if (written <= 0) break;
+        sent += static_cast<size_t>(written);
+      }
+      close(to);
+    });
+    input_.emplace(ends[0]);
+  }
+
+ private:
+  std::jthread feeder_;
+  std::optional<StandardInput> input_;  // goes away first, which ends the feeder
+};
+
 TEST(VideoSource, ReadsAPipe) {
   DELTACNN_NEEDS_FFMPEG();
   const TempDir dir;
   ASSERT_TRUE(
       Ffmpeg(kScene + std::string("-frames:v 20 -c:v mpeg4 -f matroska ") + (dir / "a.mkv")));
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  std::thread feeder([&] {
-    for (const uint8_t byte : ReadBytes(dir / "a.mkv")) (void)!write(ends[1], &byte, 1);
-    close(ends[1]);
-  });
-  {
-    const StandardInput input(ends[0]);
-    const Playback piped = Play("-");
-    EXPECT_EQ(piped.error, "");
-    EXPECT_EQ(piped.frames, 20);
-  }
-  feeder.join();
+  const PipedFile input(dir / "a.mkv", 1);
+  const Playback piped = Play("-");
+  EXPECT_EQ(piped.error, "");
+  EXPECT_EQ(piped.frames, 20);
 }
 
 TEST(VideoSource, ReadsHeaderlessVideo) {
@@ -355,6 +374,19 @@ TEST(VideoSource, ReadsHeaderlessVideo) {
     EXPECT_TRUE(Contains(Play(name, {.raw_format = "nonsense", .width = 2, .height = 2}).error,
                          "pix_fmts"));
   }
+}
+
+TEST(VideoSource, StreamsWithoutTimeStampsHaveTheRateAskedFor) {
+  DELTACNN_NEEDS_FFMPEG();
+  const TempDir dir;
+  ASSERT_TRUE(Ffmpeg(kScene + std::string("-frames:v 6 -c:v mjpeg ") + (dir / "a.mjpeg")));
+  ASSERT_TRUE(Ffmpeg(kScene + std::string("-frames:v 6 -c:v mjpeg ") + (dir / "a.avi")));
+  EXPECT_NEAR(Play(dir / "a.mjpeg", {.fps = 10}).last_pts, 0.5, 1e-6);
+  EXPECT_NEAR(Play(dir / "a.avi", {.fps = 10}).last_pts, 0.2, 1e-6);
+  const StandardInput input(open((dir / "a.mjpeg").c_str(), O_RDONLY));
+  const auto source = VideoSource::Open("-", {.fps = 10});
+  ASSERT_TRUE(source.ok());
+  EXPECT_EQ(source->info().fps, 10);
 }
 
 TEST(VideoSource, EndsWhenToldTo) {
