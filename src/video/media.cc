@@ -336,8 +336,10 @@ Media::Outcome Media::Next(AVFrame* frame) {
     }
     if (packet_->stream_index == stream_->index) {
       start = Clock::now();
+      // What is marked may be whole, as the last packet before a jump in MPEG-TS: the decoder sees.
       const bool corrupt = (packet_->flags & AV_PKT_FLAG_CORRUPT) != 0;
-      if (corrupt || avcodec_send_packet(codec_.get(), packet_.get()) < 0) CountError();
+      const bool refused = avcodec_send_packet(codec_.get(), packet_.get()) < 0;
+      if (corrupt || refused) CountError();
       decode_ms_ += MsSince(start);
     }
     av_packet_unref(packet_.get());

@@ -389,6 +389,19 @@ TEST(VideoSource, StreamsWithoutTimeStampsHaveTheRateAskedFor) {
   EXPECT_EQ(source->info().fps, 10);
 }
 
+TEST(VideoSource, PlaysTransportStreamsLaidEndToEnd) {
+  DELTACNN_NEEDS_FFMPEG();
+  const TempDir dir;
+  if (!Ffmpeg(kScene + std::string("-frames:v 20 -c:v libx264 ") + (dir / "a.ts"))) {
+    GTEST_SKIP() << "no libx264";
+  }
+  ASSERT_TRUE(RunShell("cat " + (dir / "a.ts") + " " + (dir / "a.ts") + " " + (dir / "a.ts") +
+                       " > " + (dir / "b.ts")));
+  const Playback result = Play(dir / "b.ts");
+  EXPECT_EQ(result.frames, 60);
+  EXPECT_EQ(result.discontinuities, 3);
+}
+
 TEST(VideoSource, EndsWhenToldTo) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
