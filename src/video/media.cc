@@ -24,6 +24,10 @@ constexpr double kDefaultFps = 25;
 // Damage without a single frame in between after which a file counts as ended.
 constexpr int kMaxErrorsInARow = 1000;
 
+constexpr const char* kRawRemedy =
+    "; for video without a header set VideoOptions::raw_format, width and height (--raw FORMAT "
+    "--size WxH)";
+
 void InitFfmpegOnce() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -66,10 +70,14 @@ const uint8_t* StreamMatrix(const AVStream& stream) {
 #endif
 }
 
-const char* Remedy(int code) {
+std::string Remedy(InputKind kind, int code) {
   switch (code) {
     case AVERROR_INVALIDDATA:
-      return "; it is not a video FFmpeg can read, or damaged: try 'ffprobe' on it";
+      return kind == InputKind::kPipe
+                 ? std::string("; it is no video FFmpeg can read, or damaged") + kRawRemedy
+                 : "; it is not a video FFmpeg can read, or damaged: try 'ffprobe' on it";
+    case AVERROR(EINVAL):
+      return kind == InputKind::kCamera ? "; it may not have that size or rate" : kRawRemedy;
     case AVERROR(ECONNREFUSED):
       return "; does the server run, and on that port?";
     case AVERROR_HTTP_UNAUTHORIZED:
@@ -144,7 +152,7 @@ Error Media::Failure(const std::string& what, int code) const {
                 (kind_ == InputKind::kCamera ? "is it in use, or does it need another size or rate?"
                                              : "check address, port and network")};
   }
-  return {ErrorCode::kIo, start + FfmpegError(code) + Remedy(code)};
+  return {ErrorCode::kIo, start + FfmpegError(code) + Remedy(kind_, code)};
 }
 
 Status Media::OpenInput() {
@@ -199,7 +207,7 @@ Status Media::OpenInput() {
       return Error{ErrorCode::kUsage,
                    "raw video of format '" + options_.raw_format + "' and size " +
                        std::to_string(options_.width) + "x" + std::to_string(options_.height) +
-                       ": give one of 'ffmpeg -pix_fmts' and the true width and height"};
+                       ": give one of 'ffmpeg -pix_fmts' and the true width and height (--size)"};
     }
     demuxer = av_find_input_format("rawvideo");
     settings.Set("pixel_format", options_.raw_format);
@@ -266,8 +274,11 @@ Status Media::OpenDecoder() {
     code = avcodec_open2(codec_.get(), decoder, nullptr);
   }
   if (code < 0) {
-    return Error{ErrorCode::kIo, place + "the " + decoder->name + " decoder refuses it (" +
-                                     FfmpegError(code) + "); the file's header may be damaged"};
+    return Error{
+        ErrorCode::kIo,
+        place + "the " + decoder->name + " decoder refuses it (" + FfmpegError(code) + ")" +
+            (parameters->codec_id == AV_CODEC_ID_RAWVIDEO ? kRawRemedy
+                                                          : "; the file's header may be damaged")};
   }
   const double rate = av_q2d(av_guess_frame_rate(format_, format_->streams[index], nullptr));
   const bool own_rate = IsImagePath(path_) || !std::isfinite(rate) || rate <= 0;
@@ -331,9 +342,17 @@ Media::Outcome Media::Next(AVFrame* frame) {
         error_ = Failure("lost", code);
         return Outcome::kLost;
       }
+      if (kind_ == InputKind::kPipe && !began_ && std::strstr(format_->iformat->name, "mp4")) {
+        error_ = {ErrorCode::kIo, "cannot read " + DisplayName(path_) +
+                                      ": its index is at the end, behind the pictures; give the "
+                                      "file instead of a pipe, or make it with -movflags "
+                                      "+faststart"};
+        return Outcome::kLost;
+      }
       CountError();
       continue;
     }
+    began_ = true;
     if (packet_->stream_index == stream_->index) {
       start = Clock::now();
       // What is marked may be whole, as the last packet before a jump in MPEG-TS: the decoder sees.

@@ -85,6 +85,7 @@ class Media {
   const AVStream* stream_ = nullptr;
   FfmpegPtr<AVCodecContext> codec_;
   FfmpegPtr<AVPacket> packet_;
+  bool began_ = false;  // a packet was read
   bool damaged_ = false;
   int64_t decode_errors_ = 0;
   int errors_in_a_row_ = 0;

@@ -368,8 +368,12 @@ TEST(VideoSource, ReadsHeaderlessVideo) {
     EXPECT_EQ(piped.frames, 6);
     EXPECT_NEAR(piped.last_pts, 0.5, 1e-6);
   }
+  std::filesystem::copy_file(dir / "a.raw", dir / "a.yuv");
+  EXPECT_TRUE(Contains(Play(dir / "a.yuv").error, "--raw FORMAT --size WxH"));
   for (const std::string& name : {dir / "a.raw", std::string("-")}) {
     const StandardInput input(open((dir / "a.raw").c_str(), O_RDONLY));
+    EXPECT_TRUE(Contains(Play(name).error, "--raw FORMAT --size WxH"));
+    lseek(STDIN_FILENO, 0, SEEK_SET);
     EXPECT_TRUE(Contains(Play(name, {.raw_format = "nv12"}).error, "0x0"));
     EXPECT_TRUE(Contains(Play(name, {.raw_format = "nonsense", .width = 2, .height = 2}).error,
                          "pix_fmts"));
@@ -387,6 +391,20 @@ TEST(VideoSource, StreamsWithoutTimeStampsHaveTheRateAskedFor) {
   const auto source = VideoSource::Open("-", {.fps = 10});
   ASSERT_TRUE(source.ok());
   EXPECT_EQ(source->info().fps, 10);
+}
+
+TEST(VideoSource, SaysWhyAnIndexAtTheEndIsNoUseInAPipe) {
+  DELTACNN_NEEDS_FFMPEG();
+  const TempDir dir;
+  const std::string scene = "-f lavfi -i testsrc2=s=640x480:r=25 -frames:v 30 -c:v mpeg4 -q:v 2 ";
+  ASSERT_TRUE(Ffmpeg(scene + (dir / "a.mov")));
+  ASSERT_TRUE(Ffmpeg(scene + "-movflags +faststart " + (dir / "b.mov")));
+  {
+    const PipedFile input(dir / "a.mov", 4096);
+    EXPECT_TRUE(Contains(Play("-").error, "faststart"));
+  }
+  const PipedFile input(dir / "b.mov", 4096);
+  EXPECT_EQ(Play("-").frames, 30);
 }
 
 TEST(VideoSource, PlaysTransportStreamsLaidEndToEnd) {
