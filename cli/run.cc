@@ -115,7 +115,8 @@ Status Runner::OpenRecorder() {
                                         {.encoder = arguments_.encoder,
                                          .fps = source_.info().fps,
                                          .quality = arguments_.encode_crf,
-                                         .threads = ThreadCount(arguments_.model)});
+                                         .threads = ThreadCount(arguments_.model),
+                                         .pixel_aspect = source_.info().pixel_aspect});
   if (!recorder.ok()) return recorder.error();
   recorder_ = std::move(*recorder);
   return {};
@@ -130,9 +131,10 @@ Status Runner::OpenSinks() {
   }
   if (!arguments_.save.empty()) {
     const VideoInfo& info = source_.info();
-    auto video =
-        AnnotatedVideo::Create(arguments_.save, info.width, info.height,
-                               {.fps = info.fps, .threads = ThreadCount(arguments_.model)});
+    auto video = AnnotatedVideo::Create(arguments_.save, info.width, info.height,
+                                        {.fps = info.fps,
+                                         .threads = ThreadCount(arguments_.model),
+                                         .pixel_aspect = info.pixel_aspect});
     if (!video.ok()) return video.error();
     video_ = std::move(*video);
     if (arguments_.heatmap) DELTACNN_RETURN_IF_ERROR(pipeline_.stream().TrackWorkMap());

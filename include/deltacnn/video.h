@@ -60,7 +60,9 @@ struct VideoOptions {
 struct VideoInfo {
   int width = 0;
   int height = 0;
-  double fps = 25;     // average; 25 if the input does not say
+  double fps = 25;  // average; 25 if the input does not say
+  /// Width of a pixel as it is to be shown by its height, within 1/16 to 16.
+  double pixel_aspect = 1;
   int64_t frames = 0;  // as the container states it; 0 if unknown
   std::string codec;   // "h264", ...
   bool live = false;   // a camera or network stream: no end, frames come in real time
@@ -205,6 +207,7 @@ struct WriterOptions {
   double fps = 25;   // nominal rate; time stamps come from the frames
   int quality = 23;  // 1 (best) to 51, as x264's CRF
   int threads = 1;
+  double pixel_aspect = 1;  // as VideoInfo's
 };
 
 /// Writes H.264 (or, where FFmpeg has no such encoder, MPEG-4) into an MP4 of one-second fragments,
@@ -239,6 +242,7 @@ struct RecorderOptions {
   int quality = 23;        // 1 (best) to 51, as x264's CRF
   double keyframe_s = 10;  // longest time from one keyframe to the next
   int threads = 1;
+  double pixel_aspect = 1;  // as VideoInfo's
 };
 
 /// Encodes the frames of a source into an MP4, fragmented as VideoWriter's, and delivers them as a

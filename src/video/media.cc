@@ -293,6 +293,14 @@ Orientation Media::orientation(const AVFrame& frame) const {
   return OrientationOf(reinterpret_cast<const int32_t*>(matrix));
 }
 
+double Media::pixel_aspect(AVFrame* frame) const {
+  const AVRational aspect =
+      av_guess_sample_aspect_ratio(format_, format_->streams[stream_->index], frame);
+  if (aspect.num <= 0 || aspect.den <= 0) return 1;
+  const double value = orientation(*frame).transpose ? 1 / av_q2d(aspect) : av_q2d(aspect);
+  return std::clamp(value, 1 / kMaxPixelAspect, kMaxPixelAspect);
+}
+
 void Media::CountError() {
   ++decode_errors_;
   ++errors_in_a_row_;

@@ -64,6 +64,8 @@ class Media {
   double fps() const { return fps_; }
   /// As the frame says itself or else its stream.
   Orientation orientation(const AVFrame& frame) const;
+  /// Of the frame turned upright.
+  double pixel_aspect(AVFrame* frame) const;
   int64_t frame_count() const { return stream_->nb_frames; }
   std::string codec_name() const { return avcodec_get_name(codec_->codec_id); }
 

@@ -138,6 +138,7 @@ Status VideoRecorder::Impl::Open(const FrameView& frame) {
                      .fps = options_.fps,
                      .quality = options_.quality,
                      .threads = options_.threads,
+                     .pixel_aspect = options_.pixel_aspect,
                      .keyframe_s = options_.keyframe_s,
                      .headers_in_packets = true},
                     place());
@@ -293,13 +294,15 @@ Status VideoRecorder::Impl::Close() {
 Result<VideoRecorder> VideoRecorder::Create(const std::string& path, Reader reader,
                                             const RecorderOptions& options) {
   if (!(options.fps > 0 && options.fps <= 1000) || options.quality < 1 || options.quality > 51 ||
-      !(options.keyframe_s > 0 && options.keyframe_s <= 1e6)) {
+      !(options.keyframe_s > 0 && options.keyframe_s <= 1e6) ||
+      !ValidPixelAspect(options.pixel_aspect)) {
     return Error{ErrorCode::kUsage, "cannot record " + DisplayName(path) + ": " +
                                         std::to_string(options.fps) + " fps, quality " +
                                         std::to_string(options.quality) + ", keyframes every " +
-                                        std::to_string(options.keyframe_s) +
-                                        " s; fps must be within (0, 1000], quality 1 to 51, "
-                                        "keyframes within (0, 1e6] s"};
+                                        std::to_string(options.keyframe_s) + " s, pixel aspect " +
+                                        std::to_string(options.pixel_aspect) +
+                                        "; fps must be within (0, 1000], quality 1 to 51, "
+                                        "keyframes within (0, 1e6] s, pixel aspect 1/16 to 16"};
   }
   av_log_set_level(AV_LOG_QUIET);
   auto impl = std::make_unique<Impl>(path, std::move(reader), options);

@@ -78,6 +78,7 @@ Status VideoSource::Impl::Start() {
   first_ = **frame;
   info.width = first_->width;
   info.height = first_->height;
+  info.pixel_aspect = media_->pixel_aspect(picture_.get());
   return {};
 }
 

@@ -148,6 +148,16 @@ TEST(VideoSource, DeliversTurnedVideosUpright) {
   }
 }
 
+TEST(VideoSource, TurnsPixelsThatAreNotSquare) {
+  DELTACNN_NEEDS_FFMPEG();
+  const TempDir dir;
+  ASSERT_TRUE(Ffmpeg("-f lavfi -i testsrc2=s=160x96 -frames:v 1 -vf setsar=4/3 -c:v mpeg4 " +
+                     (dir / "a.mp4")));
+  EXPECT_NEAR(VideoSource::Open(dir / "a.mp4")->info().pixel_aspect, 4.0 / 3, 1e-9);
+  SetMatrix(dir / "a.mp4", MatrixOf(0, 1, -1, 0));
+  EXPECT_NEAR(VideoSource::Open(dir / "a.mp4")->info().pixel_aspect, 3.0 / 4, 1e-9);
+}
+
 TEST(VideoSource, TurnsWhatHasNoFormatLyingDown) {
   DELTACNN_NEEDS_FFMPEG();
   const TempDir dir;
