@@ -1,66 +1,19 @@
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/socket.h>
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <optional>
 #include <random>
 #include <thread>
 
 #include "clips.h"
 #include "picture.h"
+#include "playback.h"
 
 namespace deltacnn {
 namespace {
-
-constexpr const char* kScene = "-f lavfi -i testsrc2=s=160x96:r=25 ";
-
-struct Playback {
-  int frames = 0;
-  int discontinuities = 0;
-  double last_pts = -1;
-  VideoStats stats;
-  std::string error;
-};
-
-// Plays to the end, checking what holds for any input.
-Playback Play(const std::string& input, const VideoOptions& options = {}) {
-  Playback result;
-  auto source = VideoSource::Open(input, options);
-  if (!source.ok()) {
-    result.error = source.error().message;
-    EXPECT_FALSE(result.error.empty());
-    EXPECT_EQ(result.error.find('\n'), std::string::npos);
-    return result;
-  }
-  for (;;) {
-    auto frame = source->Next();
-    if (!frame.ok()) result.error = frame.error().message;
-    if (!frame.ok() || !*frame) break;
-    const FrameView& view = **frame;
-    EXPECT_TRUE(view.Check().ok());
-    EXPECT_GT(view.pts, result.last_pts);
-    if (result.frames == 0) {
-      EXPECT_TRUE(view.discontinuity);
-      EXPECT_EQ(view.pts, 0);
-    }
-    ++result.frames;
-    result.discontinuities += view.discontinuity ? 1 : 0;
-    result.last_pts = view.pts;
-  }
-  result.stats = source->stats();
-  EXPECT_EQ(result.stats.frames, result.frames);
-  return result;
-}
-
-bool Contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 struct Coding {
   const char* encoder;
@@ -301,112 +254,6 @@ TEST(VideoSource, PlaysAGlobOfVideosOneAfterTheOther) {
   EXPECT_NEAR(both.last_pts, 19 / 25.0, 1e-3);
 }
 
-// Feeds standard input from a file or pipe for as long as it lives.
-class StandardInput {
- public:
-  explicit StandardInput(int descriptor) : saved_(dup(STDIN_FILENO)) {
-    dup2(descriptor, STDIN_FILENO);
-    close(descriptor);
-  }
-  StandardInput(const StandardInput&) = delete;
-  StandardInput& operator=(const StandardInput&) = delete;
-  ~StandardInput() {
-    dup2(saved_, STDIN_FILENO);
-    close(saved_);
-  }
-
- private:
-  int saved_;
-};
-
-// Standard input that is a pipe, fed from a file.
-class PipedFile {
- public:
-  PipedFile(const std::string& path, size_t bytes_a_write) {
-    signal(SIGPIPE, SIG_IGN);
-    std::array<int, 2> ends{};
-    EXPECT_EQ(pipe(ends.data()), 0);
-    feeder_ = std::jthread([path, bytes_a_write, to = ends[1]] {
-      const std::vector<uint8_t> bytes = ReadBytes(path);
-      for (size_t sent = 0; sent < bytes.size();) {
-        const size_t size = std::min(bytes_a_write, bytes.size() - sent);
-        const ssize_t written = write(to, &bytes[sent], size);
-        if (written <= 0) break;
-        sent += static_cast<size_t>(written);
-      }
-      close(to);
-    });
-    input_.emplace(ends[0]);
-  }
-
- private:
-  std::jthread feeder_;
-  std::optional<StandardInput> input_;  // goes away first, which ends the feeder
-};
-
-TEST(VideoSource, ReadsAPipe) {
-  DELTACNN_NEEDS_FFMPEG();
-  const TempDir dir;
-  ASSERT_TRUE(
-      Ffmpeg(kScene + std::string("-frames:v 20 -c:v mpeg4 -f matroska ") + (dir / "a.mkv")));
-  const PipedFile input(dir / "a.mkv", 1);
-  const Playback piped = Play("-");
-  EXPECT_EQ(piped.error, "");
-  EXPECT_EQ(piped.frames, 20);
-}
-
-TEST(VideoSource, ReadsHeaderlessVideo) {
-  DELTACNN_NEEDS_FFMPEG();
-  const TempDir dir;
-  ASSERT_TRUE(
-      Ffmpeg(kScene + std::string("-frames:v 6 -f rawvideo -pix_fmt nv12 ") + (dir / "a.raw")));
-  const VideoOptions options = {.raw_format = "nv12", .width = 160, .height = 96, .fps = 10};
-  EXPECT_EQ(Play(dir / "a.raw", options).frames, 6);
-  {
-    const StandardInput input(open((dir / "a.raw").c_str(), O_RDONLY));
-    const Playback piped = Play("-", options);
-    EXPECT_EQ(piped.frames, 6);
-    EXPECT_NEAR(piped.last_pts, 0.5, 1e-6);
-  }
-  std::filesystem::copy_file(dir / "a.raw", dir / "a.yuv");
-  EXPECT_TRUE(Contains(Play(dir / "a.yuv").error, "--raw FORMAT --size WxH"));
-  for (const std::string& name : {dir / "a.raw", std::string("-")}) {
-    const StandardInput input(open((dir / "a.raw").c_str(), O_RDONLY));
-    EXPECT_TRUE(Contains(Play(name).error, "--raw FORMAT --size WxH"));
-    lseek(STDIN_FILENO, 0, SEEK_SET);
-    EXPECT_TRUE(Contains(Play(name, {.raw_format = "nv12"}).error, "0x0"));
-    EXPECT_TRUE(Contains(Play(name, {.raw_format = "nonsense", .width = 2, .height = 2}).error,
-                         "pix_fmts"));
-  }
-}
-
-TEST(VideoSource, StreamsWithoutTimeStampsHaveTheRateAskedFor) {
-  DELTACNN_NEEDS_FFMPEG();
-  const TempDir dir;
-  ASSERT_TRUE(Ffmpeg(kScene + std::string("-frames:v 6 -c:v mjpeg ") + (dir / "a.mjpeg")));
-  ASSERT_TRUE(Ffmpeg(kScene + std::string("-frames:v 6 -c:v mjpeg ") + (dir / "a.avi")));
-  EXPECT_NEAR(Play(dir / "a.mjpeg", {.fps = 10}).last_pts, 0.5, 1e-6);
-  EXPECT_NEAR(Play(dir / "a.avi", {.fps = 10}).last_pts, 0.2, 1e-6);
-  const StandardInput input(open((dir / "a.mjpeg").c_str(), O_RDONLY));
-  const auto source = VideoSource::Open("-", {.fps = 10});
-  ASSERT_TRUE(source.ok());
-  EXPECT_EQ(source->info().fps, 10);
-}
-
-TEST(VideoSource, SaysWhyAnIndexAtTheEndIsNoUseInAPipe) {
-  DELTACNN_NEEDS_FFMPEG();
-  const TempDir dir;
-  const std::string scene = "-f lavfi -i testsrc2=s=640x480:r=25 -frames:v 30 -c:v mpeg4 -q:v 2 ";
-  ASSERT_TRUE(Ffmpeg(scene + (dir / "a.mov")));
-  ASSERT_TRUE(Ffmpeg(scene + "-movflags +faststart " + (dir / "b.mov")));
-  {
-    const PipedFile input(dir / "a.mov", 4096);
-    EXPECT_TRUE(Contains(Play("-").error, "faststart"));
-  }
-  const PipedFile input(dir / "b.mov", 4096);
-  EXPECT_EQ(Play("-").frames, 30);
-}
-
 TEST(VideoSource, PlaysTransportStreamsLaidEndToEnd) {
   DELTACNN_NEEDS_FFMPEG();
   const TempDir dir;
@@ -418,22 +265,6 @@ TEST(VideoSource, PlaysTransportStreamsLaidEndToEnd) {
   const Playback result = Play(dir / "b.ts");
   EXPECT_EQ(result.frames, 60);
   EXPECT_EQ(result.discontinuities, 3);
-}
-
-TEST(VideoSource, EndsWhenToldTo) {
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  const StandardInput input(ends[0]);
-  std::atomic<bool> stop = false;
-  std::thread stopper([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    stop = true;
-  });
-  const auto source = VideoSource::Open("-", {.stop = &stop});
-  stopper.join();
-  close(ends[1]);
-  ASSERT_FALSE(source.ok());
-  EXPECT_EQ(source.error().message, "cannot open standard input: interrupted");
 }
 
 TEST(VideoSource, StopsInTheMiddleOfAFile) {
