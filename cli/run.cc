@@ -115,7 +115,8 @@ Status Runner::OpenRecorder() {
                                         {.encoder = arguments_.encoder,
                                          .fps = source_.info().fps,
                                          .quality = arguments_.encode_crf,
-                                         .threads = ThreadCount(arguments_.model)});
+                                         .threads = ThreadCount(arguments_.model),
+                                         .pixel_aspect = source_.info().pixel_aspect});
   if (!recorder.ok()) return recorder.error();
   recorder_ = std::move(*recorder);
   return {};
@@ -130,9 +131,10 @@ Status Runner::OpenSinks() {
   }
   if (!arguments_.save.empty()) {
     const VideoInfo& info = source_.info();
-    auto video =
-        AnnotatedVideo::Create(arguments_.save, info.width, info.height,
-                               {.fps = info.fps, .threads = ThreadCount(arguments_.model)});
+    auto video = AnnotatedVideo::Create(arguments_.save, info.width, info.height,
+                                        {.fps = info.fps,
+                                         .threads = ThreadCount(arguments_.model),
+                                         .pixel_aspect = info.pixel_aspect});
     if (!video.ok()) return video.error();
     video_ = std::move(*video);
     if (arguments_.heatmap) DELTACNN_RETURN_IF_ERROR(pipeline_.stream().TrackWorkMap());
@@ -184,8 +186,8 @@ Result<bool> Runner::Process(const FrameView& frame) {
                          .changed = report->input_changed,
                          .step_ms = pipeline_.step_ms(),
                          .dense = report->dense};
-    const auto written = lines_->Write(
-        FrameJson(totals_.frames, frame.pts, answer_, preset, work, frame.width, frame.height));
+    const auto written = lines_->Write(FrameJson(totals_.frames, frame.pts, answer_, preset, work,
+                                                 frame.width, frame.height, frame.file));
     if (!written.ok()) return written.error();
     more = *written;
   }
@@ -232,7 +234,8 @@ void Runner::PrintSummary() const {
   }
   const VideoStats& stats = source_.stats();
   if (stats.decode_errors > 0)
-    fmt::print(stderr, "{} damaged packets or pictures were skipped\n", stats.decode_errors);
+    fmt::print(stderr, "{} damaged packets or pictures were skipped; the first: {}\n",
+               stats.decode_errors, stats.first_error.message);
   if (stats.reconnects > 0) fmt::print(stderr, "{} reconnects\n", stats.reconnects);
   if (Interrupted()) fmt::print(stderr, "interrupted: what was written so far is complete\n");
   if (reader_left_) fmt::print(stderr, "stopped: nobody reads the JSON lines any more\n");

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "deltacnn/result.h"
 
@@ -68,12 +69,14 @@ struct FrameView {
   bool discontinuity = false;
   int width = 0;
   int height = 0;
-  double pts = 0;  // presentation time, seconds
+  double pts = 0;         // presentation time, seconds
+  std::string_view file;  // the image file it came from; empty for video
   std::array<const uint8_t*, 3> planes{};
   std::array<ptrdiff_t, 3>
       strides{};  // bytes from one row to the next; negative for bottom-up pictures
-  std::span<const MotionVector> motion_vectors;  // empty unless the decoder exports them
-  std::span<const BlockQp> block_qp;             // empty unless the decoder exports it
+  // Empty unless the decoder exports them; of pictures that had to be turned upright as well.
+  std::span<const MotionVector> motion_vectors;
+  std::span<const BlockQp> block_qp;
 
   /// kI420, kI422 or kI444.
   static FrameView Planar(PixelFormat format, int width, int height, const uint8_t* y,

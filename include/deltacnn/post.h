@@ -277,14 +277,16 @@ struct FrameWork {
 /// One line of JSON lines, without the line end:
 ///   {"frame", "pts" (seconds), "objects": [{"class", "label", "score", "xyxy": [x1, y1, x2, y2]}],
 ///    "work": {"macs_share", "changed", "step_ms", "dense"}}
+/// Pictures that are files of their own have "file", its path, behind "pts".
 /// Objects may have "keypoints": [[x, y, score], ...] and "rle". Classification adds "topk":
 /// [{"class", "label", "score"}], segmentation "size": [height, width] and "segments": [{"class",
 /// "label", "rle"}], pose of one object "keypoints". An "rle" is a list of run lengths over the
 /// whole picture, row by row, that starts with the pixels outside (perhaps 0) and alternates;
 /// objects' rle go with "size" too. Numbers have 6 significant digits; NaN and infinity are null.
-/// `answer` in source pixels, `width` and `height` of the source picture.
+/// `answer` in source pixels, `width` and `height` of the source picture, `file` as
+/// FrameView::file.
 std::string FrameJson(int64_t frame, double pts, const Answer& answer, const Preset& preset,
-                      const FrameWork& work, int width, int height);
+                      const FrameWork& work, int width, int height, std::string_view file = {});
 
 /// A picture to draw on: 4 bytes a pixel in the order B, G, R, unused. `stride` in bytes, a
 /// multiple of 4.

@@ -42,7 +42,9 @@ struct VideoOptions {
   /// Of raw input; of a camera: the size to ask for, 0 for its own choice.
   int width = 0;
   int height = 0;
-  double fps = 0;  // of raw input and images (0: 25); of a camera: the rate to ask for
+  /// Of raw input, images and streams without time stamps (0: 25); of a camera: the rate to ask
+  /// for.
+  double fps = 0;
 
   double timeout_s = 10;  // longest silence of a network peer or camera, connecting included
   /// A network stream that breaks is opened again after a delay that starts at `backoff_s`, doubles
@@ -60,7 +62,9 @@ struct VideoOptions {
 struct VideoInfo {
   int width = 0;
   int height = 0;
-  double fps = 25;     // average; 25 if the input does not say
+  double fps = 25;  // average; 25 if the input does not say
+  /// Width of a pixel as it is to be shown by its height, within 1/16 to 16.
+  double pixel_aspect = 1;
   int64_t frames = 0;  // as the container states it; 0 if unknown
   std::string codec;   // "h264", ...
   bool live = false;   // a camera or network stream: no end, frames come in real time
@@ -69,12 +73,14 @@ struct VideoInfo {
 struct VideoStats {
   int64_t frames = 0;         // delivered
   int64_t decode_errors = 0;  // damaged packets, pictures and image files
+  Error first_error;          // about the first of them; without a message while there is none
   int64_t reconnects = 0;     // successful ones
   /// Decoding and, where needed, converting the last frame, without waiting for input.
   double decode_ms = 0;
 };
 
-/// Decodes a file, a glob, a directory of images (sorted by name), "rtsp://...", "/dev/videoN" or
+/// Decodes a file, a glob, a directory of images (sorted by name, numbers by value), "rtsp://...",
+/// "/dev/videoN" or
 /// "-" (standard input). Movable; used by one thread at a time. Turns FFmpeg's log off for
 /// the whole process.
 class VideoSource {
@@ -203,6 +209,7 @@ struct WriterOptions {
   double fps = 25;   // nominal rate; time stamps come from the frames
   int quality = 23;  // 1 (best) to 51, as x264's CRF
   int threads = 1;
+  double pixel_aspect = 1;  // as VideoInfo's
 };
 
 /// Writes H.264 (or, where FFmpeg has no such encoder, MPEG-4) into an MP4 of one-second fragments,
@@ -237,6 +244,7 @@ struct RecorderOptions {
   int quality = 23;        // 1 (best) to 51, as x264's CRF
   double keyframe_s = 10;  // longest time from one keyframe to the next
   int threads = 1;
+  double pixel_aspect = 1;  // as VideoInfo's
 };
 
 /// Encodes the frames of a source into an MP4, fragmented as VideoWriter's, and delivers them as a
@@ -257,10 +265,10 @@ class VideoRecorder {
   ~VideoRecorder();  // closes, ignoring errors
 
   /// The next frame, decoded from what was recorded, valid until the next call; nothing at the end.
-  /// Size, time stamp and discontinuity are those of the source's frame (an odd size is recorded as
-  /// the next even one). Reads as many frames as the encoder needs, one with all but some hardware.
-  /// A discontinuity starts with a keyframe; a new size or colour description ends the encoder and
-  /// opens another, whose pictures follow in the same file.
+  /// Size, time stamp, file and discontinuity are those of the source's frame (an odd size is
+  /// recorded as the next even one). Reads as many frames as the encoder needs, one with all but
+  /// some hardware. A discontinuity starts with a keyframe; a new size or colour description ends
+  /// the encoder and opens another, whose pictures follow in the same file.
   Result<std::optional<FrameView>> Next();
   /// Writes what the encoder still holds and ends the file. Nothing may be read afterwards.
   Status Close();

@@ -30,7 +30,7 @@ class Writer {
   Writer& Bool(bool value) { return Raw(value ? "true" : "false"); }
 
   /// Quoted and escaped; bytes that are not UTF-8 become U+FFFD.
-  Writer& String(const std::string& value) {
+  Writer& String(std::string_view value) {
     return Raw(
         nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   }
@@ -123,9 +123,11 @@ class FrameWriter {
   FrameWriter(const Preset& preset, int width, int height)
       : preset_(preset), width_(width), height_(height) {}
 
-  void Write(int64_t frame, double pts, const Answer& answer, const FrameWork& work) {
+  void Write(int64_t frame, double pts, std::string_view file, const Answer& answer,
+             const FrameWork& work) {
     constexpr int kTimeDigits = 12;
     out_.Raw("{\"frame\":").Integer(frame).Raw(",\"pts\":").Number(pts, kTimeDigits);
+    if (!file.empty()) out_.Raw(",\"file\":").String(file);
     const bool has_masks =
         std::any_of(answer.detections.begin(), answer.detections.end(),
                     [](const Detection& detection) { return detection.mask.width > 0; });
@@ -206,9 +208,9 @@ class FrameWriter {
 }  // namespace
 
 std::string FrameJson(int64_t frame, double pts, const Answer& answer, const Preset& preset,
-                      const FrameWork& work, int width, int height) {
+                      const FrameWork& work, int width, int height, std::string_view file) {
   FrameWriter writer(preset, width, height);
-  writer.Write(frame, pts, answer, work);
+  writer.Write(frame, pts, file, answer, work);
   return writer.Take();
 }
 

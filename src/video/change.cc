@@ -214,7 +214,8 @@ Status ChangeDetector::Impl::Update(const FrameView& frame) {
     held.planes[p] = planes_[p].data;
     held.strides[p] = planes_[p].stride;
   }
-  // They describe the frame rather than the picture held, and belong to the decoder.
+  // They describe the frame rather than the picture held, and belong to the source.
+  held.file = {};
   held.motion_vectors = {};
   held.block_qp = {};
   return {};

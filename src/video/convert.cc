@@ -159,7 +159,7 @@ bool ConvertInto(const AVFrame& source, AVPixelFormat format, FfmpegPtr<SwsConte
 
 }  // namespace
 
-Result<FrameView> FrameConverter::Convert(const AVFrame& source) {
+Result<FrameView> FrameConverter::Convert(const AVFrame& source, const Orientation& orientation) {
   const AVPixFmtDescriptor* description =
       av_pix_fmt_desc_get(static_cast<AVPixelFormat>(source.format));
   const AVFrame* picture = &source;
@@ -170,9 +170,14 @@ Result<FrameView> FrameConverter::Convert(const AVFrame& source) {
                                         std::to_string(FrameView::kMaxSide) +
                                         " are supported; scale the video down"};
   }
-  if (!NativeFormat(source.format)) {
+  auto format = static_cast<AVPixelFormat>(source.format);
+  if (!NativeFormat(format)) format = ConversionTarget(*description);
+  if (orientation.transpose && NativeFormat(format) == PixelFormat::kI422) {
+    format = AV_PIX_FMT_YUV444P;
+  }
+  if (format != source.format) {
     if (converted_ == nullptr) converted_.reset(av_frame_alloc());
-    if (!ConvertInto(source, ConversionTarget(*description), scaler_, *converted_)) {
+    if (!ConvertInto(source, format, scaler_, *converted_)) {
       return Error{ErrorCode::kUnsupported, std::string("pixel format ") + description->name +
                                                 " cannot be converted; re-encode the video, "
                                                 "e.g. with '-pix_fmt yuv420p'"};
@@ -196,7 +201,7 @@ Result<FrameView> FrameConverter::Convert(const AVFrame& source) {
   ReadBlockQp(source, block_qp_);
   view.motion_vectors = motion_vectors_;
   view.block_qp = block_qp_;
-  return view;
+  return orientation.upright() ? view : Turn(view, orientation, turned_);
 }
 
 }  // namespace deltacnn

@@ -46,6 +46,8 @@ int Encoder::OpenCodec(const AVCodec* codec, AVPixelFormat format) {
   codec_->color_range = options_.range == ColorRange::kFull ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
   codec_->colorspace = TagOf(options_.matrix);
   codec_->time_base = {1, kTimeBase};
+  constexpr int kMaxTerm = 255;  // MPEG-4 has a byte for each
+  codec_->sample_aspect_ratio = av_d2q(options_.pixel_aspect, kMaxTerm);
   codec_->framerate = av_d2q(options_.fps, kTimeBase);
   codec_->gop_size = std::max(1, static_cast<int>(std::lround(options_.fps * options_.keyframe_s)));
   codec_->max_b_frames = 0;

@@ -21,6 +21,7 @@ struct EncoderOptions {
   double fps = 25;
   int quality = 23;  // as x264's CRF
   int threads = 1;
+  double pixel_aspect = 1;
   double keyframe_s = 1;  // longest time from one to the next
   /// Parameter sets go before every keyframe, so that a later encoder's may differ.
   bool headers_in_packets = false;

@@ -41,6 +41,13 @@ class FfmpegOptions {
   AVDictionary* dictionary_ = nullptr;
 };
 
+/// What is farther from square than this, or its inverse, is a mistake.
+constexpr double kMaxPixelAspect = 16;
+
+inline bool ValidPixelAspect(double aspect) {
+  return aspect >= 1 / kMaxPixelAspect && aspect <= kMaxPixelAspect;
+}
+
 inline std::string FfmpegError(int code) {
   std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
   av_strerror(code, text.data(), text.size());

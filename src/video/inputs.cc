@@ -19,6 +19,36 @@ std::string Lower(std::string text) {
   return text;
 }
 
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+// The run of digits at the start of `text`, which it is taken off; leading zeros do not count.
+std::string_view TakeNumber(std::string_view& text) {
+  const auto digits = std::ranges::find_if_not(text, IsDigit) - text.begin();
+  std::string_view number = text.substr(0, static_cast<size_t>(digits));
+  text.remove_prefix(number.size());
+  number.remove_prefix(std::min(number.find_first_not_of('0'), number.size()));
+  return number;
+}
+
+// Whether `a` comes before `b` where runs of digits are numbers: 2.png before 10.png.
+bool NumbersInOrder(const std::string& a, const std::string& b) {
+  std::string_view rest_a = a;
+  std::string_view rest_b = b;
+  while (!rest_a.empty() && !rest_b.empty()) {
+    if (IsDigit(rest_a[0]) && IsDigit(rest_b[0])) {
+      const std::string_view number_a = TakeNumber(rest_a);
+      const std::string_view number_b = TakeNumber(rest_b);
+      if (number_a.size() != number_b.size()) return number_a.size() < number_b.size();
+      if (number_a != number_b) return number_a < number_b;
+    } else {
+      if (rest_a[0] != rest_b[0]) break;
+      rest_a.remove_prefix(1);
+      rest_b.remove_prefix(1);
+    }
+  }
+  return rest_a != rest_b ? rest_a < rest_b : a < b;
+}
+
 Error CannotOpen(const std::string& input, const std::string& cause_and_remedy) {
   return {ErrorCode::kIo, "cannot open " + DisplayName(input) + ": " + cause_and_remedy};
 }
@@ -44,7 +74,7 @@ Result<Inputs> ResolveDirectory(const std::string& input) {
                       "the directory holds no images (png, jpg, bmp, ...); name a video "
                       "file or a directory of images");
   }
-  std::ranges::sort(inputs.paths);
+  std::ranges::sort(inputs.paths, NumbersInOrder);
   return inputs;
 }
 
@@ -63,7 +93,7 @@ Result<Inputs> ResolveGlob(const std::string& input) {
   if (inputs.paths.empty()) {
     return CannotOpen(input, "no file matches the pattern; check the path");
   }
-  std::ranges::sort(inputs.paths);
+  std::ranges::sort(inputs.paths, NumbersInOrder);
   return inputs;
 }
 

@@ -24,6 +24,10 @@ constexpr double kDefaultFps = 25;
 // Damage without a single frame in between after which a file counts as ended.
 constexpr int kMaxErrorsInARow = 1000;
 
+constexpr const char* kRawRemedy =
+    "; for video without a header set VideoOptions::raw_format, width and height (--raw FORMAT "
+    "--size WxH)";
+
 void InitFfmpegOnce() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -54,10 +58,26 @@ int ReadStandardInput(void* opaque, uint8_t* buffer, int size) {
   }
 }
 
-const char* Remedy(int code) {
+// How the pictures are to be shown; null where the stream does not say.
+const uint8_t* StreamMatrix(const AVStream& stream) {
+#if LIBAVCODEC_VERSION_INT < AV_VERSION_INT(60, 30, 101)
+  return av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, nullptr);
+#else
+  const AVPacketSideData* data =
+      av_packet_side_data_get(stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data,
+                              AV_PKT_DATA_DISPLAYMATRIX);
+  return data == nullptr ? nullptr : data->data;
+#endif
+}
+
+std::string Remedy(InputKind kind, int code) {
   switch (code) {
     case AVERROR_INVALIDDATA:
-      return "; it is not a video FFmpeg can read, or damaged: try 'ffprobe' on it";
+      return kind == InputKind::kPipe
+                 ? std::string("; it is no video FFmpeg can read, or damaged") + kRawRemedy
+                 : "; it is not a video FFmpeg can read, or damaged: try 'ffprobe' on it";
+    case AVERROR(EINVAL):
+      return kind == InputKind::kCamera ? "; it may not have that size or rate" : kRawRemedy;
     case AVERROR(ECONNREFUSED):
       return "; does the server run, and on that port?";
     case AVERROR_HTTP_UNAUTHORIZED:
@@ -132,7 +152,7 @@ Error Media::Failure(const std::string& what, int code) const {
                 (kind_ == InputKind::kCamera ? "is it in use, or does it need another size or rate?"
                                              : "check address, port and network")};
   }
-  return {ErrorCode::kIo, start + FfmpegError(code) + Remedy(code)};
+  return {ErrorCode::kIo, start + FfmpegError(code) + Remedy(kind_, code)};
 }
 
 Status Media::OpenInput() {
@@ -142,13 +162,14 @@ Status Media::OpenInput() {
   format_ = avformat_alloc_context();
   format_->interrupt_callback = interrupt_.callback();
 
-  const auto set_geometry = [&] {
+  const auto set_size = [&] {
     if (options_.width > 0 && options_.height > 0) {
       settings.Set("video_size",
                    std::to_string(options_.width) + "x" + std::to_string(options_.height));
     }
-    if (options_.fps > 0) settings.Set("framerate", std::to_string(options_.fps));
   };
+  // Only what has no time stamps of its own knows this setting.
+  if (options_.fps > 0) settings.Set("framerate", std::to_string(options_.fps));
   switch (kind_) {
     case InputKind::kFiles:
       url = "file:" + path_;
@@ -160,6 +181,7 @@ Status Media::OpenInput() {
       pipe_ = avio_alloc_context(static_cast<unsigned char*>(av_malloc(kBufferBytes)), kBufferBytes,
                                  0, &interrupt_, ReadStandardInput, nullptr, nullptr);
       format_->pb = pipe_;
+      format_->flags |= AVFMT_FLAG_CUSTOM_IO;  // it is not FFmpeg's to close
       break;
     }
     case InputKind::kNetwork:
@@ -174,7 +196,7 @@ Status Media::OpenInput() {
       }
       // Its blocking reads would not see an interrupt.
       format_->flags |= AVFMT_FLAG_NONBLOCK;
-      set_geometry();
+      set_size();
       break;
     case InputKind::kUrl:
       break;
@@ -185,11 +207,11 @@ Status Media::OpenInput() {
       return Error{ErrorCode::kUsage,
                    "raw video of format '" + options_.raw_format + "' and size " +
                        std::to_string(options_.width) + "x" + std::to_string(options_.height) +
-                       ": give one of 'ffmpeg -pix_fmts' and the true width and height"};
+                       ": give one of 'ffmpeg -pix_fmts' and the true width and height (--size)"};
     }
     demuxer = av_find_input_format("rawvideo");
     settings.Set("pixel_format", options_.raw_format);
-    set_geometry();
+    set_size();
   }
 
   if (can_be_lost_) interrupt_.SetTimeout(options_.timeout_s);
@@ -252,13 +274,31 @@ Status Media::OpenDecoder() {
     code = avcodec_open2(codec_.get(), decoder, nullptr);
   }
   if (code < 0) {
-    return Error{ErrorCode::kIo, place + "the " + decoder->name + " decoder refuses it (" +
-                                     FfmpegError(code) + "); the file's header may be damaged"};
+    return Error{
+        ErrorCode::kIo,
+        place + "the " + decoder->name + " decoder refuses it (" + FfmpegError(code) + ")" +
+            (parameters->codec_id == AV_CODEC_ID_RAWVIDEO ? kRawRemedy
+                                                          : "; the file's header may be damaged")};
   }
   const double rate = av_q2d(av_guess_frame_rate(format_, format_->streams[index], nullptr));
   const bool own_rate = IsImagePath(path_) || !std::isfinite(rate) || rate <= 0;
   fps_ = own_rate ? (options_.fps > 0 ? options_.fps : kDefaultFps) : rate;
   return {};
+}
+
+Orientation Media::orientation(const AVFrame& frame) const {
+  const AVFrameSideData* of_frame = av_frame_get_side_data(&frame, AV_FRAME_DATA_DISPLAYMATRIX);
+  const uint8_t* matrix = of_frame != nullptr ? of_frame->data : StreamMatrix(*stream_);
+  if (matrix == nullptr) return {};
+  return OrientationOf(reinterpret_cast<const int32_t*>(matrix));
+}
+
+double Media::pixel_aspect(AVFrame* frame) const {
+  const AVRational aspect =
+      av_guess_sample_aspect_ratio(format_, format_->streams[stream_->index], frame);
+  if (aspect.num <= 0 || aspect.den <= 0) return 1;
+  const double value = orientation(*frame).transpose ? 1 / av_q2d(aspect) : av_q2d(aspect);
+  return std::clamp(value, 1 / kMaxPixelAspect, kMaxPixelAspect);
 }
 
 void Media::CountError() {
@@ -310,13 +350,23 @@ Media::Outcome Media::Next(AVFrame* frame) {
         error_ = Failure("lost", code);
         return Outcome::kLost;
       }
+      if (kind_ == InputKind::kPipe && !began_ && std::strstr(format_->iformat->name, "mp4")) {
+        error_ = {ErrorCode::kIo, "cannot read " + DisplayName(path_) +
+                                      ": its index is at the end, behind the pictures; give the "
+                                      "file instead of a pipe, or make it with -movflags "
+                                      "+faststart"};
+        return Outcome::kLost;
+      }
       CountError();
       continue;
     }
+    began_ = true;
     if (packet_->stream_index == stream_->index) {
       start = Clock::now();
+      // What is marked may be whole, as the last packet before a jump in MPEG-TS: the decoder sees.
       const bool corrupt = (packet_->flags & AV_PKT_FLAG_CORRUPT) != 0;
-      if (corrupt || avcodec_send_packet(codec_.get(), packet_.get()) < 0) CountError();
+      const bool refused = avcodec_send_packet(codec_.get(), packet_.get()) < 0;
+      if (corrupt || refused) CountError();
       decode_ms_ += MsSince(start);
     }
     av_packet_unref(packet_.get());

@@ -12,6 +12,7 @@
 #include "deltacnn/video.h"
 #include "video/ffmpeg.h"
 #include "video/inputs.h"
+#include "video/orientation.h"
 
 namespace deltacnn {
 
@@ -61,6 +62,10 @@ class Media {
 
   double time_base() const { return av_q2d(stream_->time_base); }
   double fps() const { return fps_; }
+  /// As the frame says itself or else its stream.
+  Orientation orientation(const AVFrame& frame) const;
+  /// Of the frame turned upright.
+  double pixel_aspect(AVFrame* frame) const;
   int64_t frame_count() const { return stream_->nb_frames; }
   std::string codec_name() const { return avcodec_get_name(codec_->codec_id); }
 
@@ -82,6 +87,7 @@ class Media {
   const AVStream* stream_ = nullptr;
   FfmpegPtr<AVCodecContext> codec_;
   FfmpegPtr<AVPacket> packet_;
+  bool began_ = false;  // a packet was read
   bool damaged_ = false;
   int64_t decode_errors_ = 0;
   int errors_in_a_row_ = 0;

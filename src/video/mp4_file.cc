@@ -26,6 +26,7 @@ Status Mp4File::Open(const AVCodecContext& encoder) {
   stream_ = avformat_new_stream(format_, nullptr);
   stream_->time_base = encoder.time_base;
   stream_->avg_frame_rate = encoder.framerate;
+  stream_->sample_aspect_ratio = encoder.sample_aspect_ratio;
   code = avcodec_parameters_from_context(stream_->codecpar, &encoder);
   if (code >= 0) code = avio_open(&format_->pb, ("file:" + path_).c_str(), AVIO_FLAG_WRITE);
   if (code < 0) return Fail("create", code);

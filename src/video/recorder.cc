@@ -78,6 +78,7 @@ class VideoRecorder::Impl {
     int64_t ticks = 0;
     double pts = 0;
     bool discontinuity = false;
+    std::string file = {};
   };
 
   std::string place() const { return "cannot record " + DisplayName(path_); }
@@ -98,7 +99,8 @@ class VideoRecorder::Impl {
   FfmpegPtr<AVFrame> picture_;
   FrameConverter converter_;
   TickCounter ticks_;
-  std::deque<Sent> sent_;             // the oldest first
+  std::deque<Sent> sent_;  // the oldest first
+  Sent delivered_;
   std::optional<FrameView> pending_;  // read, not yet encoded
   std::optional<Error> lost_;         // the source; told when all before it is delivered
   int width_ = 0;                     // of the frames in the encoder
@@ -136,6 +138,7 @@ Status VideoRecorder::Impl::Open(const FrameView& frame) {
                      .fps = options_.fps,
                      .quality = options_.quality,
                      .threads = options_.threads,
+                     .pixel_aspect = options_.pixel_aspect,
                      .keyframe_s = options_.keyframe_s,
                      .headers_in_packets = true},
                     place());
@@ -240,7 +243,7 @@ Status VideoRecorder::Impl::Encode(const FrameView& frame) {
                  place() + ": time stamp " + std::to_string(frame.pts) + " s; give pts in seconds"};
   }
   if (!encoder_->Fill(frame)) return file_.Fail("convert a frame for", AVERROR(EINVAL));
-  sent_.push_back({*ticks, frame.pts, frame.discontinuity});
+  sent_.push_back({*ticks, frame.pts, frame.discontinuity, std::string(frame.file)});
   const int code = encoder_->Send(*ticks, frame.discontinuity);
   return code < 0 ? Status(file_.Fail("encode a frame of", code)) : Status();
 }
@@ -261,13 +264,14 @@ Result<FrameView> VideoRecorder::Impl::Describe() {
   auto view = converter_.Convert(*picture_);
   if (!view.ok()) return Error{view.error().code, place() + ": " + view.error().message};
   // Frames that the encoder left out are passed by.
-  Sent sent;
+  delivered_ = {};
   while (!sent_.empty() && sent_.front().ticks <= picture_->best_effort_timestamp) {
-    sent = sent_.front();
-    discontinuity_ = discontinuity_ || sent.discontinuity;
+    delivered_ = std::move(sent_.front());
+    discontinuity_ = discontinuity_ || delivered_.discontinuity;
     sent_.pop_front();
   }
-  view->pts = sent.pts;
+  view->pts = delivered_.pts;
+  view->file = delivered_.file;
   view->width = width_;
   view->height = height_;
   // Not every encoder writes them down.
@@ -290,13 +294,15 @@ Status VideoRecorder::Impl::Close() {
 Result<VideoRecorder> VideoRecorder::Create(const std::string& path, Reader reader,
                                             const RecorderOptions& options) {
   if (!(options.fps > 0 && options.fps <= 1000) || options.quality < 1 || options.quality > 51 ||
-      !(options.keyframe_s > 0 && options.keyframe_s <= 1e6)) {
+      !(options.keyframe_s > 0 && options.keyframe_s <= 1e6) ||
+      !ValidPixelAspect(options.pixel_aspect)) {
     return Error{ErrorCode::kUsage, "cannot record " + DisplayName(path) + ": " +
                                         std::to_string(options.fps) + " fps, quality " +
                                         std::to_string(options.quality) + ", keyframes every " +
-                                        std::to_string(options.keyframe_s) +
-                                        " s; fps must be within (0, 1000], quality 1 to 51, "
-                                        "keyframes within (0, 1e6] s"};
+                                        std::to_string(options.keyframe_s) + " s, pixel aspect " +
+                                        std::to_string(options.pixel_aspect) +
+                                        "; fps must be within (0, 1000], quality 1 to 51, "
+                                        "keyframes within (0, 1e6] s, pixel aspect 1/16 to 16"};
   }
   av_log_set_level(AV_LOG_QUIET);
   auto impl = std::make_unique<Impl>(path, std::move(reader), options);

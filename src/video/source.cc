@@ -38,6 +38,7 @@ class VideoSource::Impl {
   Result<bool> Reconnect(const Error& cause);
   Result<FrameView> Describe();
   double PtsOf(const AVFrame& picture);
+  void CountErrors();
   Error NothingDecoded() const;
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   bool Pause(double seconds) const;
@@ -50,7 +51,6 @@ class VideoSource::Impl {
   FfmpegPtr<AVFrame> picture_;
   FrameConverter converter_;
   std::optional<FrameView> first_;  // decoded by Start(), not yet delivered
-  Error last_error_;
   int64_t closed_media_errors_ = 0;
   bool discontinuity_ = true;
   std::minstd_rand random_;
@@ -78,6 +78,7 @@ Status VideoSource::Impl::Start() {
   first_ = **frame;
   info.width = first_->width;
   info.height = first_->height;
+  info.pixel_aspect = media_->pixel_aspect(picture_.get());
   return {};
 }
 
@@ -96,16 +97,16 @@ Result<std::optional<FrameView>> VideoSource::Impl::Decode() {
       if (next_path_ == inputs_.paths.size()) return Frame();
       if (auto status = OpenNext(); !status.ok()) {
         if (inputs_.paths.size() == 1) return status.error();
-        last_error_ = status.error();
+        if (stats.decode_errors == 0) stats.first_error = status.error();
         ++closed_media_errors_;
         discontinuity_ = true;
       }
-      stats.decode_errors = closed_media_errors_ + (media_ ? media_->decode_errors() : 0);
+      CountErrors();
       continue;
     }
 
     const Media::Outcome outcome = media_->Next(picture_.get());
-    stats.decode_errors = closed_media_errors_ + media_->decode_errors();
+    CountErrors();
     if (media_->TakeDamaged()) discontinuity_ = true;
     if (outcome == Media::Outcome::kStopped) break;
     if (outcome == Media::Outcome::kFrame) {
@@ -142,6 +143,14 @@ Status VideoSource::Impl::OpenNext() {
   info.codec = media_->codec_name();
   if (inputs_.paths.size() == 1) info.frames = media_->frame_count();
   return {};
+}
+
+void VideoSource::Impl::CountErrors() {
+  stats.decode_errors = closed_media_errors_ + (media_ ? media_->decode_errors() : 0);
+  if (stats.decode_errors == 0 || !stats.first_error.message.empty()) return;
+  stats.first_error = {ErrorCode::kIo, "cannot decode all of " +
+                                           DisplayName(inputs_.paths[next_path_ - 1]) +
+                                           ": it is damaged or cut off"};
 }
 
 // False where the wait was interrupted.
@@ -206,7 +215,7 @@ double VideoSource::Impl::PtsOf(const AVFrame& picture) {
 
 Result<FrameView> VideoSource::Impl::Describe() {
   const auto start = Clock::now();
-  auto view = converter_.Convert(*picture_);
+  auto view = converter_.Convert(*picture_, media_->orientation(*picture_));
   if (!view.ok()) {
     return Error{view.error().code,
                  "cannot use " + DisplayName(input_) + ": " + view.error().message};
@@ -217,13 +226,19 @@ Result<FrameView> VideoSource::Impl::Describe() {
   view->discontinuity = discontinuity_ || view->width != last_.width ||
                         view->height != last_.height || view->format != last_.format;
   discontinuity_ = false;
+  const std::string& path = inputs_.paths[next_path_ - 1];
+  if (inputs_.kind == InputKind::kFiles && IsImagePath(path)) view->file = path;
   failed_attempts_ = 0;
   last_ = *view;
   return view;
 }
 
 Error VideoSource::Impl::NothingDecoded() const {
-  if (!last_error_.message.empty()) return last_error_;
+  if (inputs_.paths.size() > 1) {
+    return {stats.first_error.code, "cannot decode " + DisplayName(input_) + ": none of its " +
+                                        std::to_string(inputs_.paths.size()) +
+                                        " files; the first: " + stats.first_error.message};
+  }
   return {ErrorCode::kIo, "cannot decode " + DisplayName(input_) + ": not one frame came out (" +
                               std::to_string(stats.decode_errors) +
                               " damaged packets); the file is damaged or cut off at its start"};

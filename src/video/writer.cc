@@ -48,7 +48,8 @@ Status VideoWriter::Impl::Start() {
                                 .height = height_,
                                 .fps = options_.fps,
                                 .quality = options_.quality,
-                                .threads = options_.threads},
+                                .threads = options_.threads,
+                                .pixel_aspect = options_.pixel_aspect},
                                "cannot write " + DisplayName(path_));
   if (!encoder.ok()) return encoder.error();
   encoder_ = std::move(*encoder);
@@ -92,13 +93,15 @@ Status VideoWriter::Impl::Close() {
 Result<VideoWriter> VideoWriter::Create(const std::string& path, int width, int height,
                                         const WriterOptions& options) {
   if (width < 2 || height < 2 || width > FrameView::kMaxSide || height > FrameView::kMaxSide ||
-      !(options.fps > 0 && options.fps <= 1000) || options.quality < 1 || options.quality > 51) {
+      !(options.fps > 0 && options.fps <= 1000) || options.quality < 1 || options.quality > 51 ||
+      !ValidPixelAspect(options.pixel_aspect)) {
     return Error{ErrorCode::kUsage, "cannot write " + DisplayName(path) + ": a video of " +
                                         std::to_string(width) + "x" + std::to_string(height) +
                                         " at " + std::to_string(options.fps) + " fps, quality " +
-                                        std::to_string(options.quality) +
+                                        std::to_string(options.quality) + ", pixel aspect " +
+                                        std::to_string(options.pixel_aspect) +
                                         "; sides must be at least 2, fps within (0, 1000], quality "
-                                        "1 to 51"};
+                                        "1 to 51, pixel aspect 1/16 to 16"};
   }
   av_log_set_level(AV_LOG_QUIET);
   auto impl = std::make_unique<Impl>(path, width, height, options);

@@ -124,6 +124,8 @@ def test_recordings_take_images_and_new_sizes(detector: Path, clip: Path, tmp_pa
     out = call("run", detector, folder, "--encode", recording, "--jsonl", "-").good().out
     frames = answers(out)
     assert [frame["work"]["dense"] for frame in frames] == [True, False, False] * 2
+    names = [Path(frame["file"]).name for frame in frames]
+    assert names == ["a01.png", "a02.png", "a03.png", "b01.png", "b02.png", "b03.png"]
     for item in frames[5]["objects"]:
         assert item["xyxy"][2] <= 75
         assert item["xyxy"][3] <= 51
@@ -150,10 +152,15 @@ def test_run_without_a_sink_measures(image_filter: Path, clip: Path) -> None:
 
 def test_run_takes_images_and_standard_input(detector: Path, clip: Path, tmp_path: Path) -> None:
     support.ffmpeg("-i", clip, "-frames:v", "4", tmp_path / "%02d.png")
-    out = call("run", detector, tmp_path, "--jsonl", "-").good().out
-    assert len(answers(out)) == 4
+    (tmp_path / "03.png").write_bytes(b"bad")
+    outcome = call("run", detector, tmp_path, "--jsonl", "-").good()
+    names = [Path(frame["file"]).name for frame in answers(outcome.out)]
+    assert names == ["01.png", "02.png", "04.png"]
+    assert "1 damaged packets or pictures were skipped; the first: " in outcome.err
+    assert f"'{tmp_path}/03.png'" in outcome.err
     out = call("run", detector, "-", "--jsonl", "-", stdin=clip.read_bytes()).good().out
     assert len(answers(out)) == 30
+    assert "file" not in answers(out)[0]
 
 
 def test_run_takes_raw_video(detector: Path, clip: Path, tmp_path: Path) -> None:

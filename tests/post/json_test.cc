@@ -27,6 +27,12 @@ TEST(FrameJson, WritesObjects) {
             R"("work":{"macs_share":0.07,"changed":0.01,"step_ms":1.5,"dense":false}})");
 }
 
+TEST(FrameJson, NamesTheFile) {
+  const json line = Parse(FrameJson(0, 0, {}, {}, {}, 8, 8, "a/\"b\".jpg"));
+  EXPECT_EQ(line["file"], "a/\"b\".jpg");
+  EXPECT_FALSE(Parse(FrameJson(0, 0, {}, {}, {}, 8, 8)).contains("file"));
+}
+
 TEST(FrameJson, StaysValidForOddNumbersAndLabels) {
   Answer answer;
   answer.kind = AnswerKind::kDetections;

@@ -346,6 +346,18 @@ TEST(VideoRecorder, AKilledProcessLeavesAFileThatPlays) {
   EXPECT_GE(Play(dir / "a.mp4").size(), 75);  // three fragments of a second, at least
 }
 
+TEST(VideoRecorder, KeepsThePixelAspect) {
+  DELTACNN_NEEDS_ENCODER();
+  const TempDir dir;
+  auto recorder =
+      VideoRecorder::Create(dir / "a.mp4", ReaderOf(2, [](int number) { return Scene(number, 0); }),
+                            {.pixel_aspect = 12.0 / 11});
+  ASSERT_TRUE(recorder.ok()) << recorder.error().message;
+  EXPECT_TRUE(recorder->Next().ok());
+  ASSERT_TRUE(recorder->Close().ok());
+  EXPECT_NEAR(VideoSource::Open(dir / "a.mp4")->info().pixel_aspect, 12.0 / 11, 1e-9);
+}
+
 TEST(VideoRecorder, PassesErrorsOn) {
   DELTACNN_NEEDS_ENCODER();
   const TempDir dir;

@@ -141,6 +141,22 @@ TEST(VideoWriter, ClosesWhenItGoesAway) {
   ASSERT_TRUE(source.ok()) << source.error().message;
 }
 
+TEST(VideoWriter, KeepsThePixelAspect) {
+  const TempDir dir;
+  for (const double aspect : {1.0, 32.0 / 27, 10.0 / 11, 3.0}) {
+    auto writer = VideoWriter::Create(dir / "a.mp4", 64, 48, {.pixel_aspect = aspect});
+    ASSERT_TRUE(writer.ok()) << writer.error().message;
+    ASSERT_TRUE(writer->Write(Plain(PixelFormat::kI420, 64, 48, {9, 9, 9}).view()).ok());
+    ASSERT_TRUE(writer->Close().ok());
+    auto source = VideoSource::Open(dir / "a.mp4");
+    ASSERT_TRUE(source.ok());
+    EXPECT_NEAR(source->info().pixel_aspect, aspect, 1e-9);
+    EXPECT_EQ(source->info().width, 64);
+  }
+  for (const double aspect : {0.0, -1.0, 1e9, std::numeric_limits<double>::quiet_NaN()})
+    EXPECT_FALSE(VideoWriter::Create(dir / "b.mp4", 64, 48, {.pixel_aspect = aspect}).ok());
+}
+
 TEST(VideoWriter, SaysWhatIsWrong) {
   const TempDir dir;
   const auto message = [](const Result<VideoWriter>& result) {
