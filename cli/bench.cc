@@ -185,7 +185,7 @@ void Print(const std::vector<Row>& rows) {
                fmt::format("{:.3f}", row.step_ms.Median()), fmt::format("{:.2f}x", Speedup(row)),
                FormatShare(row.macs_share.Mean()), std::to_string(row.step_ms.size())});
   }
-  fmt::print("{}", table.Format());
+  Say("{}", table.Format());
 }
 
 Json RowsJson(const std::vector<Row>& rows) {
@@ -230,17 +230,16 @@ Status Bench(const BenchArguments& arguments) {
   json["spread"] = arguments.spread;
   json["peak_bytes"] = PeakBytes();
   json["video"] = arguments.video.path.empty() ? Json(nullptr) : Json(arguments.video.path);
-  fmt::print(stderr, "{}\n",
-             arguments.spreads() ? policy->GivesUp()
+  Note("{}", arguments.spreads() ? policy->GivesUp()
                                  : "--spread none leaves out what lies beyond the changed cells: "
                                    "for timing, the outputs are wrong");
-  if (Interrupted()) fmt::print(stderr, "interrupted: the results are those so far\n");
+  if (Interrupted()) Note("interrupted: the results are those so far");
   if (arguments.json != "-") {
     Print(*rows);
-    fmt::print("{} MACs, {} threads, {}, {} of weights, {} of state, peak {} with two streams\n",
-               FormatCount(static_cast<double>(plan.macs())), ThreadCount(arguments.model),
-               plan.isa(), FormatBytes(plan.weight_bytes()), FormatBytes(plan.state_bytes()),
-               FormatBytes(PeakBytes()));
+    Say("{} MACs, {} threads, {}, {} of weights, {} of state, peak {} with two streams\n",
+        FormatCount(static_cast<double>(plan.macs())), ThreadCount(arguments.model), plan.isa(),
+        FormatBytes(plan.weight_bytes()), FormatBytes(plan.state_bytes()),
+        FormatBytes(PeakBytes()));
   }
   return arguments.json.empty() ? Status() : WriteJson(arguments.json, json);
 }

@@ -11,6 +11,7 @@
 #include "graph/graph.h"
 #include "loader.h"
 #include "report.h"
+#include "terminal.h"
 
 namespace deltacnn::cli {
 namespace {
@@ -48,30 +49,30 @@ Json LayerList(const Plan& plan) {
 
 void PrintTensors(const char* title, const Json& infos) {
   for (const Json& info : infos) {
-    fmt::print("{:<11} {}  {} {}\n", title, info["name"].get<std::string>(),
-               info["dtype"].get<std::string>(), ToString(info["shape"].get<Shape>()));
+    Say("{:<11} {}  {} {}\n", title, info["name"].get<std::string>(),
+        info["dtype"].get<std::string>(), ToString(info["shape"].get<Shape>()));
     title = "";
   }
 }
 
 void PrintModel(const Json& json) {
-  fmt::print("model       {}\n", json["model"].get<std::string>());
+  Say("model       {}\n", json["model"].get<std::string>());
   PrintTensors("inputs", json["inputs"]);
   PrintTensors("outputs", json["outputs"]);
   std::vector<std::string> operators;
   for (const auto& [op, count] : json["operators"].items())
     operators.push_back(fmt::format("{} {}", op, count.get<int64_t>()));
-  fmt::print("operators   {}\n", fmt::join(operators, ", "));
+  Say("operators   {}\n", fmt::join(operators, ", "));
 }
 
 void PrintCost(const Json& json) {
-  fmt::print("MACs        {}\n", FormatCount(json["macs"].get<double>()));
-  fmt::print("parameters  {}\n", FormatCount(json["parameters"].get<double>()));
-  fmt::print("weights     {}, {}\n", FormatBytes(json["weights_bytes"].get<uint64_t>()),
-             json["weights"].get<std::string>());
-  fmt::print("state       {} a stream\n", FormatBytes(json["state_bytes"].get<uint64_t>()));
-  fmt::print("preset      {}\n", json["preset"].get<std::string>());
-  fmt::print("isa         {}\n", json["isa"].get<std::string>());
+  Say("MACs        {}\n", FormatCount(json["macs"].get<double>()));
+  Say("parameters  {}\n", FormatCount(json["parameters"].get<double>()));
+  Say("weights     {}, {}\n", FormatBytes(json["weights_bytes"].get<uint64_t>()),
+      json["weights"].get<std::string>());
+  Say("state       {} a stream\n", FormatBytes(json["state_bytes"].get<uint64_t>()));
+  Say("preset      {}\n", json["preset"].get<std::string>());
+  Say("isa         {}\n", json["isa"].get<std::string>());
 }
 
 void PrintLayers(const Plan& plan) {
@@ -83,7 +84,7 @@ void PrintLayers(const Plan& plan) {
     table.Add({layer.name, layer.op, ToString(layer.output), std::to_string(layer.pixels),
                FormatCount(static_cast<double>(layer.macs)), fmt::format("{:.1f} %", 100 * share)});
   }
-  fmt::print("\n{}", table.Format());
+  Say("\n{}", table.Format());
 }
 
 /// Names every node that cannot run; the error is for the exit code.
@@ -94,12 +95,12 @@ Status ReportUnsupported(const InspectArguments& arguments, Json json,
                                                    arguments.model.path, unsupported.size())};
   if (arguments.json != "-") {
     PrintModel(json);
-    fmt::print("cannot run:\n");
+    Say("cannot run:\n");
   }
   for (const Unsupported& node : unsupported) {
     if (node.code != ErrorCode::kUnsupported) error.code = node.code;
     list.push_back({{"node", node.node}, {"op", node.op}, {"reason", node.reason}});
-    if (arguments.json != "-") fmt::print("  {} ({}): {}\n", node.node, node.op, node.reason);
+    if (arguments.json != "-") Say("  {} ({}): {}\n", node.node, node.op, node.reason);
   }
   json["unsupported"] = std::move(list);
   if (!arguments.json.empty()) DELTACNN_RETURN_IF_ERROR(WriteJson(arguments.json, json));

@@ -1,19 +1,21 @@
 // The program: arguments in, exit code out. 0 done, 1 failed, 2 wrong usage or unsupported.
-#include <fmt/core.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <functional>
 #include <new>
+#include <sstream>
 #include <string>
 
 #include "commands.h"
+#include "terminal.h"
 
 namespace deltacnn::cli {
 namespace {
@@ -26,7 +28,7 @@ using Action = std::function<Status()>;
 
 int Fail(std::string message, int code) {
   std::ranges::replace(message, '\n', ' ');
-  fmt::print(stderr, "deltacnn: {}\n", message);
+  Note("deltacnn: {}", message);
   return code;
 }
 
@@ -229,10 +231,19 @@ void AddTune(CLI::App& app, TuneArguments& arguments, Action& action) {
 }
 
 /// Results that did not reach stdout are a failure, unless the reader has seen enough and left.
-int Flush() {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
-  if (errno == EPIPE) return 0;
-  return Fail(std::string("standard output: ") + std::strerror(errno), kFailed);
+int Finish() {
+  const int error = FinishResults();
+  if (error == 0 || error == EPIPE) return 0;
+  return Fail(std::string("standard output: ") + std::strerror(error), kFailed);
+}
+
+/// No file may get the number of a standard stream that is closed: what is meant for the stream
+/// would end up in it.
+void FillStandardStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // The lowest number that is free is this one. Read only: results that go there are lost.
+    if (fcntl(stream, F_GETFD) < 0) open("/dev/null", O_RDONLY);
+  }
 }
 
 /// What is wrong with the command line, and where to look it up.
@@ -275,12 +286,17 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    if (error.get_exit_code() == 0) {  // --help and --version
+      std::ostringstream text;
+      app.exit(error, text);
+      WriteResult(text.str());
+      return Finish();
+    }
     return Fail(UsageProblem(app, error), kWrongUsage);
   }
   if (const Status status = action(); !status.ok())
     return Fail(status.error().message, ExitCode(status.error().code));
-  return Flush();
+  return Finish();
 }
 
 }  // namespace
@@ -288,6 +304,7 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves shows as a failed write
+  deltacnn::cli::FillStandardStreams();
   try {
     return deltacnn::cli::Main(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
 #include <numeric>
 #include <optional>
 #include <string_view>
+
+#include "terminal.h"
 
 namespace deltacnn::cli {
 namespace {
@@ -92,7 +93,7 @@ Status WriteJson(const std::string& path, const Json& json) {
   // Names in models need not be UTF-8.
   const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   if (path == "-") {
-    std::fputs(text.c_str(), stdout);
+    WriteResult(text);
     return {};
   }
   std::ofstream file(path);

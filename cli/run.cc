@@ -211,32 +211,30 @@ void Runner::Count(const StepReport& report) {
 
 void Runner::PrintSummary() const {
   const double seconds = watch_.ms() / 1e3;
-  fmt::print(stderr, "{} frames in {:.1f} s: {:.1f} frames/s\n", totals_.frames, seconds,
-             static_cast<double>(totals_.frames) / seconds);
-  fmt::print(stderr, "work {} of dense runs ({} of {} frames dense), input changed {}\n",
-             FormatShare(totals_.Mean(totals_.work)), totals_.dense, totals_.frames,
-             FormatShare(totals_.Mean(totals_.changed)));
-  fmt::print(
-      stderr,
-      "a frame: decode {:.3f} ms, preprocess {:.3f} ms, network {:.3f} ms, answers {:.3f} ms\n",
-      totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms), totals_.Mean(totals_.step_ms),
-      totals_.Mean(totals_.answer_ms));
+  Note("{} frames in {:.1f} s: {:.1f} frames/s", totals_.frames, seconds,
+       static_cast<double>(totals_.frames) / seconds);
+  Note("work {} of dense runs ({} of {} frames dense), input changed {}",
+       FormatShare(totals_.Mean(totals_.work)), totals_.dense, totals_.frames,
+       FormatShare(totals_.Mean(totals_.changed)));
+  Note("a frame: decode {:.3f} ms, preprocess {:.3f} ms, network {:.3f} ms, answers {:.3f} ms",
+       totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms),
+       totals_.Mean(totals_.step_ms), totals_.Mean(totals_.answer_ms));
   if (recorder_) {
-    fmt::print(stderr, "recording in {}, by {}: encode {:.3f} ms, decode {:.3f} ms a frame\n",
-               arguments_.encode, recorder_->encoder(), totals_.Mean(totals_.encode_ms),
-               totals_.Mean(totals_.decode_again_ms));
+    Note("recording in {}, by {}: encode {:.3f} ms, decode {:.3f} ms a frame", arguments_.encode,
+         recorder_->encoder(), totals_.Mean(totals_.encode_ms),
+         totals_.Mean(totals_.decode_again_ms));
   }
   if (arguments_.budget > 0) {
-    fmt::print(stderr, "budget {:g} ms: {} of the input waited, on average\n", arguments_.budget,
-               FormatShare(totals_.Mean(totals_.pending)));
+    Note("budget {:g} ms: {} of the input waited, on average", arguments_.budget,
+         FormatShare(totals_.Mean(totals_.pending)));
   }
   const VideoStats& stats = source_.stats();
   if (stats.decode_errors > 0)
-    fmt::print(stderr, "{} damaged packets or pictures were skipped\n", stats.decode_errors);
-  if (stats.reconnects > 0) fmt::print(stderr, "{} reconnects\n", stats.reconnects);
-  if (Interrupted()) fmt::print(stderr, "interrupted: what was written so far is complete\n");
-  if (reader_left_) fmt::print(stderr, "stopped: nobody reads the JSON lines any more\n");
-  if (!arguments_.save.empty()) fmt::print(stderr, "video in {}\n", arguments_.save);
+    Note("{} damaged packets or pictures were skipped", stats.decode_errors);
+  if (stats.reconnects > 0) Note("{} reconnects", stats.reconnects);
+  if (Interrupted()) Note("interrupted: what was written so far is complete");
+  if (reader_left_) Note("stopped: nobody reads the JSON lines any more");
+  if (!arguments_.save.empty()) Note("video in {}", arguments_.save);
 }
 
 Status CheckArguments(const RunArguments& arguments) {
@@ -273,10 +271,9 @@ Status Run(const RunArguments& arguments) {
 
   Runner runner(arguments, std::move(*model), std::move(*source), std::move(*pipeline));
   DELTACNN_RETURN_IF_ERROR(runner.OpenSinks());
-  fmt::print(stderr, "{}\n", policy->GivesUp());
+  Note("{}", policy->GivesUp());
   if (arguments.save.empty() && arguments.jsonl.empty()) {
-    fmt::print(stderr,
-               "only the cost is measured: --save OUT.mp4 or --jsonl FILE keeps the answers\n");
+    Note("only the cost is measured: --save OUT.mp4 or --jsonl FILE keeps the answers");
   }
   Status status = runner.Loop();
   Status closed = runner.Close();  // also after an error: keeps the frames so far

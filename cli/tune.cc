@@ -148,9 +148,9 @@ void Tuner::Print() const {
                                       : "keeps too little, given up");
     table.Add(std::move(row));
   }
-  if (!finalists_.empty()) fmt::print("{}", table.Format());
-  fmt::print("{} of {} policies tried, {} of them failed in the first two stretches\n", tried_,
-             AllChoices().size(), tried_ - finalists_.size());
+  if (!finalists_.empty()) Say("{}", table.Format());
+  Say("{} of {} policies tried, {} of them failed in the first two stretches\n", tried_,
+      AllChoices().size(), tried_ - finalists_.size());
 }
 
 Status Tuner::Pick(VideoPolicy& policy, Trial& trial) const {
@@ -182,11 +182,10 @@ void PrintPick(const VideoPolicy& policy, const Trial& trial, const TuneArgument
   std::string numbers;
   for (const auto& [key, value] : list.items())
     numbers += fmt::format("{}{} {:g}", numbers.empty() ? "" : ", ", key, value.get<double>());
-  if (policy.exact())
-    fmt::print("nothing loosened reaches {:g}: the policy is exact\n", arguments.target);
-  fmt::print("picked: {}\n", numbers);
-  fmt::print("on {} frames held out: agreement {:.4f}, work {} of dense\n", trial.held_out.frames,
-             trial.held_out.agreement, FormatShare(trial.held_out.macs_share));
+  if (policy.exact()) Say("nothing loosened reaches {:g}: the policy is exact\n", arguments.target);
+  Say("picked: {}\n", numbers);
+  Say("on {} frames held out: agreement {:.4f}, work {} of dense\n", trial.held_out.frames,
+      trial.held_out.agreement, FormatShare(trial.held_out.macs_share));
 }
 
 }  // namespace
@@ -213,11 +212,10 @@ Status Tune(const TuneArguments& arguments) {
   const auto judge = Judge::Create(*model, *clip, MakeExecutor(arguments.model), conf);
   if (!judge.ok()) return judge.error();
   if (!judge->has_decoder()) {
-    fmt::print(stderr, "no decoder for this model: judged by how far its outputs deviate\n");
+    Note("no decoder for this model: judged by how far its outputs deviate");
   } else if (judge->by_outputs()) {
-    fmt::print(stderr,
-               "only {} objects in {} frames: judged by how far the outputs deviate as well\n",
-               judge->objects(), frames);
+    Note("only {} objects in {} frames: judged by how far the outputs deviate as well",
+         judge->objects(), frames);
   }
   Tuner tuner(*judge, *base, arguments.target);
   DELTACNN_RETURN_IF_ERROR(tuner.Search());

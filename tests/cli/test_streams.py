@@ -1,0 +1,52 @@
+"""Standard output and standard error that are full, closed or left by their readers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import support
+
+
+def call_with(redirections: str, *arguments: str | Path | int) -> int:
+    """The exit code of the program behind a shell's redirections."""
+    program = [str(part) for part in (support.program_path(), *arguments)]
+    command = ["bash", "-c", f'"$@" {redirections}; exit "${{PIPESTATUS[0]}}"', "bash", *program]
+    return subprocess.run(
+        command, capture_output=True, check=False, timeout=support.TIMEOUT_SECONDS
+    ).returncode
+
+
+@pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-", "2>&1 | head -n 0"])
+def test_notes_that_nobody_gets_change_nothing(
+    detector: Path, clip: Path, tmp_path: Path, redirections: str
+) -> None:
+    lines = tmp_path / "out.jsonl"
+    assert call_with(redirections, "run", detector, clip, "--jsonl", lines) == 0
+    assert len(lines.read_text().splitlines()) == 30
+    assert call_with(redirections, "run", tmp_path / "missing.onnx", clip) == 1
+    assert call_with(redirections) == 2
+
+
+def test_closed_streams_are_no_way_into_a_file(detector: Path, clip: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "out.jsonl"
+    assert call_with("<&- 2>&-", "run", detector, clip, "--jsonl", lines) == 0
+    frames = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [frame["frame"] for frame in frames] == list(range(30))
+
+
+@pytest.mark.parametrize(
+    "arguments", ["inspect MODEL --layers", "--help", "tune MODEL CLIP -o OUT"]
+)
+def test_results_must_reach_standard_output(
+    detector: Path, clip: Path, tmp_path: Path, arguments: str
+) -> None:
+    out = tmp_path / "policy.json"
+    names = {"MODEL": detector, "CLIP": clip, "OUT": out}
+    words = [names.get(word, word) for word in arguments.split()]
+    assert call_with(">/dev/full", *words) == 1
+    assert call_with(">&-", *words) == 1
+    assert call_with("| head -n 0", *words) == 0
+    assert out.exists() == ("OUT" in arguments)
