@@ -209,6 +209,9 @@ Status Bench(const BenchArguments& arguments) {
     return Error{ErrorCode::kUsage,
                  "--spread none: is for synthetic changes; leave it or the video out"};
   }
+  const Output output{"--json", arguments.json};
+  DELTACNN_RETURN_IF_ERROR(
+      CheckOutputs({output}, InputsOf(arguments.model, arguments.video, {arguments.policy.name})));
   const auto policy = FindPolicy(arguments.policy);
   if (!policy.ok()) return policy.error();
   const auto model = LoadVisionModel(arguments.model, "");
@@ -241,7 +244,7 @@ Status Bench(const BenchArguments& arguments) {
         FormatBytes(plan.weight_bytes()), FormatBytes(plan.state_bytes()),
         FormatBytes(PeakBytes()));
   }
-  return arguments.json.empty() ? Status() : WriteJson(arguments.json, json);
+  return WriteJson(output, json);
 }
 
 }  // namespace deltacnn::cli

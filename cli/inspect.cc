@@ -88,7 +88,7 @@ void PrintLayers(const Plan& plan) {
 }
 
 /// Names every node that cannot run; the error is for the exit code.
-Status ReportUnsupported(const InspectArguments& arguments, Json json,
+Status ReportUnsupported(const InspectArguments& arguments, const Output& output, Json json,
                          const std::vector<Unsupported>& unsupported) {
   Json list = Json::array();
   Error error{ErrorCode::kUnsupported, fmt::format("{}: {} of its nodes cannot run",
@@ -103,13 +103,15 @@ Status ReportUnsupported(const InspectArguments& arguments, Json json,
     if (arguments.json != "-") Say("  {} ({}): {}\n", node.node, node.op, node.reason);
   }
   json["unsupported"] = std::move(list);
-  if (!arguments.json.empty()) DELTACNN_RETURN_IF_ERROR(WriteJson(arguments.json, json));
+  DELTACNN_RETURN_IF_ERROR(WriteJson(output, json));
   return error;
 }
 
 }  // namespace
 
 Status Inspect(const InspectArguments& arguments) {
+  const Output output{"--json", arguments.json};
+  DELTACNN_RETURN_IF_ERROR(CheckOutputs({output}, InputsOf(arguments.model)));
   const auto options = PlanOptionsOf(arguments.model);
   if (!options.ok()) return options.error();
   auto model = Model::Load(arguments.model.path);
@@ -123,7 +125,8 @@ Status Inspect(const InspectArguments& arguments) {
   const auto unsupported = Plan::Check(**model, *options);
   if (unsupported.size() == 1 && unsupported[0].node.empty())  // not a node, but the arguments
     return Error{unsupported[0].code, unsupported[0].reason};
-  if (!unsupported.empty()) return ReportUnsupported(arguments, std::move(json), unsupported);
+  if (!unsupported.empty())
+    return ReportUnsupported(arguments, output, std::move(json), unsupported);
 
   auto plan = Plan::Compile(**model, *options);
   if (!plan.ok()) return plan.error();
@@ -144,8 +147,7 @@ Status Inspect(const InspectArguments& arguments) {
     if (arguments.layers) PrintLayers(**plan);
   }
   if (arguments.layers) json["layers"] = LayerList(**plan);
-  if (!arguments.json.empty()) return WriteJson(arguments.json, json);
-  return {};
+  return WriteJson(output, json);
 }
 
 }  // namespace deltacnn::cli

@@ -3,16 +3,14 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <memory>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "annotated_video.h"
 #include "commands.h"
 #include "loader.h"
+#include "outputs.h"
 #include "policy.h"
 #include "report.h"
 #include "terminal.h"
@@ -22,13 +20,15 @@
 namespace deltacnn::cli {
 namespace {
 
+Output JsonLines(const RunArguments& arguments) { return {"--jsonl", arguments.jsonl}; }
+
 /// A file, or stdout, that gets one line at a time.
 class LineSink {
  public:
-  static Result<LineSink> Open(const std::string& path) {
-    std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
-    if (file == nullptr) return Failed(path);
-    return LineSink(path, file);
+  static Result<LineSink> Open(Output output) {
+    std::FILE* file = output.path == "-" ? stdout : std::fopen(output.path.c_str(), "w");
+    if (file == nullptr) return CannotWrite(output);
+    return LineSink(std::move(output), file);
   }
 
   /// False when nobody reads any more.
@@ -38,7 +38,7 @@ class LineSink {
       return true;
     }
     if (errno == EPIPE) return false;
-    return Failed(path_);
+    return CannotWrite(output_);
   }
 
  private:
@@ -48,14 +48,9 @@ class LineSink {
     }
   };
 
-  LineSink(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
-  static Error Failed(const std::string& path) {
-    return {ErrorCode::kIo,
-            fmt::format("--jsonl {}: cannot be written ({}); is there space and a folder?", path,
-                        std::strerror(errno))};
-  }
+  LineSink(Output output, std::FILE* file) : output_(std::move(output)), file_(file) {}
 
-  std::string path_;
+  Output output_;
   std::unique_ptr<std::FILE, Closer> file_;
 };
 
@@ -124,7 +119,7 @@ Status Runner::OpenRecorder() {
 Status Runner::OpenSinks() {
   if (!arguments_.encode.empty()) DELTACNN_RETURN_IF_ERROR(OpenRecorder());
   if (!arguments_.jsonl.empty()) {
-    auto sink = LineSink::Open(arguments_.jsonl);
+    auto sink = LineSink::Open(JsonLines(arguments_));
     if (!sink.ok()) return sink.error();
     lines_ = std::move(*sink);
   }
@@ -238,19 +233,13 @@ void Runner::PrintSummary() const {
 }
 
 Status CheckArguments(const RunArguments& arguments) {
-  std::error_code error;
-  for (const std::string& output : {arguments.save, arguments.jsonl, arguments.encode}) {
-    if (!output.empty() && std::filesystem::equivalent(output, arguments.video.path, error))
-      return Error{ErrorCode::kUsage, output + ": is the input; name another file to write"};
-  }
-  if (!arguments.encode.empty() &&
-      (arguments.encode == arguments.save || arguments.encode == arguments.jsonl)) {
-    return Error{ErrorCode::kUsage,
-                 "--encode " + arguments.encode + ": is named twice; give each output a file"};
-  }
   if (arguments.heatmap && arguments.save.empty())
     return Error{ErrorCode::kUsage, "--heatmap draws into a video; give --save OUT.mp4 too"};
-  return {};
+  return CheckOutputs(
+      {{"--save", arguments.save, Output::Kind::kVideo},
+       {"--encode", arguments.encode, Output::Kind::kVideo},
+       JsonLines(arguments)},
+      InputsOf(arguments.model, arguments.video, {arguments.preset, arguments.policy.name}));
 }
 
 }  // namespace

@@ -191,11 +191,9 @@ void PrintPick(const VideoPolicy& policy, const Trial& trial, const TuneArgument
 }  // namespace
 
 Status Tune(const TuneArguments& arguments) {
-  std::error_code error;
-  for (const std::string& input : {arguments.video.path, arguments.model.path}) {
-    if (std::filesystem::equivalent(arguments.out, input, error))
-      return Error{ErrorCode::kUsage, arguments.out + ": is an input; name another file to write"};
-  }
+  const Output output{"--out", arguments.out};
+  DELTACNN_RETURN_IF_ERROR(
+      CheckOutputs({output}, InputsOf(arguments.model, arguments.video, {arguments.preset})));
   const auto base = FindPolicy({});
   if (!base.ok()) return base.error();
   const auto model = LoadVisionModel(arguments.model, arguments.preset);
@@ -233,7 +231,7 @@ Status Tune(const TuneArguments& arguments) {
     tuner.Print();
     PrintPick(policy, trial, arguments);
   }
-  return WriteJson(arguments.out, json);
+  return WriteJson(output, json);
 }
 
 }  // namespace deltacnn::cli

@@ -140,6 +140,11 @@ Result<std::unique_ptr<Contender>> MakeContender(const VerifyArguments& argument
 }  // namespace
 
 Status Verify(const VerifyArguments& arguments) {
+  const Output report{"--json", arguments.json};
+  const Output page{"--html", arguments.html, Output::Kind::kFile};
+  DELTACNN_RETURN_IF_ERROR(CheckOutputs(
+      {report, page},
+      InputsOf(arguments.model, arguments.video, {arguments.preset, arguments.policy.name})));
   const auto policy = FindPolicy(arguments.policy);
   if (!policy.ok()) return policy.error();
   const auto model = LoadVisionModel(arguments.model, arguments.preset);
@@ -174,8 +179,8 @@ Status Verify(const VerifyArguments& arguments) {
   json["video"] = arguments.video.path;
   json.update(verifier.Report());
   if (arguments.json != "-") Print(json);
-  if (!arguments.json.empty()) DELTACNN_RETURN_IF_ERROR(WriteJson(arguments.json, json));
-  if (!arguments.html.empty()) DELTACNN_RETURN_IF_ERROR(WritePage(arguments.html, json, verifier));
+  DELTACNN_RETURN_IF_ERROR(WriteJson(report, json));
+  if (!arguments.html.empty()) DELTACNN_RETURN_IF_ERROR(WritePage(page, json, verifier));
   if (!is_baseline && policy->exact() && verifier.first_difference()) {
     const FirstDifference& first = *verifier.first_difference();
     return Error{
