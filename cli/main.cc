@@ -5,8 +5,10 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <functional>
@@ -34,6 +36,14 @@ int Fail(std::string message, int code) {
 
 int ExitCode(ErrorCode code) {
   return code == ErrorCode::kUsage || code == ErrorCode::kUnsupported ? kWrongUsage : kFailed;
+}
+
+/// CLI::Range, which "nan" would pass.
+CLI::Validator Between(double low, double high) {
+  const auto check = [](const std::string& text) {
+    return std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is no number" : "";
+  };
+  return CLI::Range(low, high) & CLI::Validator(check, "");
 }
 
 void AddModel(CLI::App& command, ModelArguments& model, bool runs = true) {
@@ -69,7 +79,7 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
   command
       .add_option("--tolerance", policy.tolerance,
                   "Change of the picture that is ignored, in levels of 255")
-      ->check(CLI::Range(0.0, 255.0));
+      ->check(Between(0.0, 255.0));
   command
       .add_option("--reach", policy.reach,
                   "Cells from a changed pixel that a layer may update; -1: no limit")
@@ -78,15 +88,15 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
       .add_option(
           "--cutoff", policy.cutoff,
           "Change of a layer's pixel that is ignored, as a share of what the layer varies by")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command
       .add_option("--strong", policy.strong,
                   "Change of a layer's pixel from which on it spreads as far as --reach says")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command
       .add_option("--background", policy.background,
                   "How many times as large tolerance, cutoff and strong are away from objects")
-      ->check(CLI::Range(1.0, 1000.0));
+      ->check(Between(1.0, 1000.0));
   command
       .add_option("--refresh", policy.refresh,
                   "Frames within which what the policy put off is computed")
@@ -101,7 +111,7 @@ CLI::Option* AddVideo(CLI::App& command, VideoArguments& video) {
       ->type_name("WIDTHxHEIGHT");
   command
       .add_option("--fps", video.fps, "Of raw video and images; of a camera: the rate to ask for")
-      ->check(CLI::Range(0.001, 1e6));
+      ->check(Between(0.001, 1e6));
   return command.add_option(
       "VIDEO", video.path,
       "File, glob, folder of images, rtsp://..., /dev/videoN or - (standard input)");
@@ -150,15 +160,15 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
       ->capture_default_str();
   command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
   command.add_option("--conf", arguments.conf, "Lowest score (default: the preset's)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command.add_option("--iou", arguments.iou, "Overlap above which the worse box goes")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command.add_option("--frames", arguments.frames, "Stop after so many frames")
       ->check(CLI::Range(int64_t{1}, kMostFrames));
   command
       .add_option("--budget", arguments.budget,
                   "Milliseconds of network a frame; what does not fit waits for later frames")
-      ->check(CLI::Range(0.001, 1e6));
+      ->check(Between(0.001, 1e6));
   command.callback([&] { action = [&] { return Run(arguments); }; });
 }
 
@@ -174,7 +184,7 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
   command.add_option("--skip", arguments.skip, "Leave out so many frames first")
       ->check(CLI::Range(int64_t{0}, kMostFrames));
   command.add_option("--conf", arguments.conf, "Lowest score of an object")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0.0, 1.0))
       ->capture_default_str();
   command
       .add_option("--baseline", arguments.baseline,
@@ -194,7 +204,7 @@ void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
   command.add_option("--active", arguments.active, "Shares of the input that change")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0.0, 1.0))
       ->capture_default_str();
   command
       .add_option("--spread", arguments.spread,
@@ -203,7 +213,7 @@ void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
       ->check(CLI::IsMember({"natural", "none"}))
       ->capture_default_str();
   command.add_option("--seconds", arguments.seconds, "Time for each row")
-      ->check(CLI::Range(0.01, 3600.0))
+      ->check(Between(0.01, 3600.0))
       ->capture_default_str();
   command.add_option("--json", arguments.json, "Write the results to this file");
   command.callback([&] { action = [&] { return Bench(arguments); }; });
@@ -214,10 +224,10 @@ void AddTune(CLI::App& app, TuneArguments& arguments, Action& action) {
   AddModel(command, arguments.model);
   AddVideo(command, arguments.video)->required();
   command.add_option("--target", arguments.target, "Lowest agreement with dense")
-      ->check(CLI::Range(0.5, 1.0))
+      ->check(Between(0.5, 1.0))
       ->capture_default_str();
   command.add_option("--conf", arguments.conf, "Lowest score of an object (default: the preset's)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command.add_option("-o,--out", arguments.out, "Policy file to write; - for stdout")
       ->type_name("POLICY.json")
       ->required();

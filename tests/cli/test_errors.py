@@ -80,6 +80,36 @@ def test_wrong_usage(detector: Path, clip: Path, tmp_path: Path, arguments: str)
     assert clip.read_bytes() == before
 
 
+@pytest.mark.parametrize("value", ["nan", "-NaN", "nan(1)", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "run MODEL CLIP --tolerance",
+        "run MODEL CLIP --cutoff",
+        "run MODEL CLIP --strong",
+        "run MODEL CLIP --background",
+        "run MODEL CLIP --reach",
+        "run MODEL CLIP --conf",
+        "run MODEL CLIP --iou",
+        "run MODEL CLIP --fps",
+        "run MODEL CLIP --budget",
+        "verify MODEL CLIP --conf",
+        "bench MODEL --active",
+        "bench MODEL --seconds",
+        "tune MODEL CLIP -o - --target",
+        "tune MODEL CLIP -o - --conf",
+    ],
+)
+def test_options_want_finite_numbers(
+    detector: Path, clip: Path, arguments: str, value: str
+) -> None:
+    names = {"MODEL": detector, "CLIP": clip}
+    command = [names.get(word, word) for word in arguments.split()]
+    line = call(*command[:-1], f"{command[-1]}={value}").error_line(2)
+    assert command[-1] in line
+    assert value in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
