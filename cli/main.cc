@@ -240,6 +240,15 @@ void AddTune(CLI::App& app, TuneArguments& arguments, Action& action) {
   command.callback([&] { action = [&] { return Tune(arguments); }; });
 }
 
+/// What an empty value does to an option is hardly what was meant: to turn it off.
+void RefuseEmptyValues(CLI::App& app) {
+  const auto check = [](const std::string& value) {
+    return value.empty() ? "the value is empty; give one or leave it out" : "";
+  };
+  for (CLI::App* command : app.get_subcommands({}))
+    for (CLI::Option* option : command->get_options()) option->check(check);
+}
+
 /// Results that did not reach stdout are a failure, unless the reader has seen enough and left.
 int Finish() {
   const int error = FinishResults();
@@ -293,6 +302,7 @@ int Main(int argc, char** argv) {
   AddVerify(app, verify, action);
   AddBench(app, bench, action);
   AddTune(app, tune, action);
+  RefuseEmptyValues(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

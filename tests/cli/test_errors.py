@@ -80,6 +80,33 @@ def test_wrong_usage(detector: Path, clip: Path, tmp_path: Path, arguments: str)
     assert clip.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "inspect MODEL --json",
+        "inspect MODEL --isa",
+        "inspect",
+        "infer MODEL --out",
+        "run MODEL CLIP --save",
+        "run MODEL CLIP --jsonl",
+        "run MODEL CLIP --encode",
+        "run MODEL CLIP --preset",
+        "run MODEL CLIP --policy",
+        "run MODEL CLIP --size",
+        "verify MODEL CLIP --json",
+        "verify MODEL CLIP --html",
+        "verify MODEL CLIP --baseline",
+        "bench MODEL",
+        "bench MODEL --json",
+        "tune MODEL CLIP -o",
+    ],
+)
+def test_empty_values(detector: Path, clip: Path, arguments: str) -> None:
+    names = {"MODEL": detector, "CLIP": clip}
+    line = call(*(names.get(word, word) for word in arguments.split()), "").error_line(2)
+    assert "the value is empty" in line
+
+
 @pytest.mark.parametrize("value", ["nan", "-NaN", "nan(1)", "inf", "-inf"])
 @pytest.mark.parametrize(
     "arguments",
