@@ -186,11 +186,15 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
   command.add_option("--conf", arguments.conf, "Lowest score of an object")
       ->check(Between(0.0, 1.0))
       ->capture_default_str();
-  command
-      .add_option("--baseline", arguments.baseline,
-                  "Instead of the policy: skip:N (dense on one frame in N) or region (dense on "
-                  "what moves)")
-      ->type_name("NAME");
+  CLI::Option* baseline =
+      command
+          .add_option("--baseline", arguments.baseline,
+                      "Instead of the policy: skip:N (dense on one frame in N) or region (dense on "
+                      "what moves)")
+          ->type_name("NAME");
+  for (const char* name :
+       {"--policy", "--reach", "--cutoff", "--strong", "--background", "--refresh"})
+    baseline->excludes(command.get_option(name));
   command.add_option("--json", arguments.json, "Write the report to this file");
   command.add_option("--html", arguments.html, "Write the report as a page with pictures");
   command.callback([&] { action = [&] { return Verify(arguments); }; });
@@ -199,9 +203,12 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
 void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
   CLI::App& command = *app.add_subcommand("bench", "Time dense and incremental steps");
   AddModel(command, arguments.model);
-  AddVideo(command, arguments.video)->description("As VIDEO of run (default: synthetic changes)");
+  CLI::Option* video = AddVideo(command, arguments.video)
+                           ->description("As VIDEO of run (default: synthetic changes)");
   AddPolicy(command, arguments.policy);
-  command.add_option("--active", arguments.active, "Shares of the input that change")
+  command
+      .add_option("--active", arguments.active, "Shares of the input that change, without VIDEO")
+      ->excludes(video)
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(Between(0.0, 1.0))
