@@ -229,6 +229,7 @@ Status Bench(const BenchArguments& arguments) {
   json["isa"] = plan.isa();
   json["threads"] = ThreadCount(arguments.model);
   json["policy"] = policy->name;
+  json["policy_numbers"] = NumbersOf(*policy);
   json["model"] = arguments.model.path;
   json["spread"] = arguments.spread;
   json["peak_bytes"] = PeakBytes();

@@ -172,6 +172,7 @@ Status Verify(const VerifyArguments& arguments) {
   Json json;
   json["frames"] = verifier.frames();
   json["policy"] = is_baseline ? arguments.baseline : policy->name;
+  json["policy_numbers"] = is_baseline ? Json(nullptr) : NumbersOf(*policy);
   json["tolerance"] = policy->tolerance;
   json["threads"] = executor->threads();
   json["isa"] = model->plan->isa();
