@@ -27,7 +27,7 @@ Result<InputTensors> ReadInputs(const std::vector<std::string>& arguments) {
     if (!pair.ok()) return pair.error();
     auto tensor = ReadNpy(pair->value);
     if (!tensor.ok()) return tensor.error();
-    inputs.by_name[pair->key] = std::move(*tensor);
+    DELTACNN_RETURN_IF_ERROR(AddValue(inputs.by_name, pair->key, std::move(*tensor), "--input"));
     inputs.files.push_back(pair->value);
   }
   return inputs;

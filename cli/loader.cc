@@ -57,7 +57,7 @@ Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>&
     if (shape.empty())
       return Error{ErrorCode::kUsage,
                    "--shape: '" + pair->value + "' is no shape such as 1x3x640x640"};
-    shapes[pair->key] = std::move(shape);
+    DELTACNN_RETURN_IF_ERROR(AddValue(shapes, pair->key, std::move(shape), "--shape"));
   }
   return shapes;
 }
@@ -72,7 +72,7 @@ Result<std::map<std::string, std::vector<double>>> ParseValues(
     if (numbers.empty())
       return Error{ErrorCode::kUsage,
                    "--value: '" + pair->value + "' is no list of numbers such as 640,640"};
-    values[pair->key] = std::move(numbers);
+    DELTACNN_RETURN_IF_ERROR(AddValue(values, pair->key, std::move(numbers), "--value"));
   }
   return values;
 }

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "commands.h"
@@ -21,6 +22,14 @@ struct KeyValue {
 
 /// Splits "NAME=VALUE" at the first "=".
 Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& option);
+
+/// kUsage if `option` has given the name a value before.
+template <class Value>
+Status AddValue(std::map<std::string, Value>& values, const std::string& name, Value value,
+                const std::string& option) {
+  if (values.emplace(name, std::move(value)).second) return {};
+  return Error{ErrorCode::kUsage, option + " " + name + ": is given twice; leave one out"};
+}
 
 /// How the arguments ask for a plan.
 Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments);
