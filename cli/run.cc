@@ -142,6 +142,8 @@ Status Runner::Close() {
 }
 
 Status Runner::Loop() {
+  int64_t total = source_.info().frames;  // 0: unknown
+  if (arguments_.frames > 0 && (total == 0 || arguments_.frames < total)) total = arguments_.frames;
   Progress progress;
   while (totals_.frames != arguments_.frames && !Interrupted()) {
     const auto frame = Next();
@@ -154,7 +156,6 @@ Status Runner::Loop() {
       break;
     }
     if (progress.due()) {
-      const int64_t total = source_.info().frames;
       progress.Show(fmt::format("frame {}{}  {:.1f}/s  work {}", totals_.frames,
                                 total > 0 ? fmt::format("/{}", total) : "",
                                 1e3 * static_cast<double>(totals_.frames) / watch_.ms(),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 from pathlib import Path
 
@@ -35,6 +38,27 @@ def test_closed_streams_are_no_way_into_a_file(detector: Path, clip: Path, tmp_p
     assert call_with("<&- 2>&-", "run", detector, clip, "--jsonl", lines) == 0
     frames = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [frame["frame"] for frame in frames] == list(range(30))
+
+
+def on_terminal(*arguments: str | Path | int) -> str:
+    """What the program writes to stderr where that is a terminal."""
+    ours, its = pty.openpty()
+    command = [str(part) for part in (support.program_path(), *arguments)]
+    with subprocess.Popen(command, stderr=its, stdout=subprocess.DEVNULL) as job:
+        os.close(its)
+        text = b""
+        with contextlib.suppress(OSError):  # the end
+            while part := os.read(ours, 1 << 16):
+                text += part
+        assert job.wait(timeout=support.TIMEOUT_SECONDS) == 0
+    os.close(ours)
+    return text.decode()
+
+
+def test_progress_counts_to_the_last_frame(detector: Path, clip: Path) -> None:
+    assert "frame 1/30 " in on_terminal("run", detector, clip)
+    assert "frame 1/12 " in on_terminal("run", detector, clip, "--frames", 12)
+    assert "frame 1/30 " in on_terminal("run", detector, clip, "--frames", 40)
 
 
 @pytest.mark.parametrize(
