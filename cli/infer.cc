@@ -53,7 +53,7 @@ Status Infer(const InferArguments& arguments) {
   auto loaded = LoadModel(arguments.model, std::move(shapes));
   if (!loaded.ok()) return loaded.error();
   StreamOptions options;
-  options.threads = ThreadCount(arguments.model);
+  options.executor = MakeExecutor(arguments.model);
   auto stream = Stream::Create(loaded->plan, options);
   if (!stream.ok()) return stream.error();
 

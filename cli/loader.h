@@ -34,9 +34,9 @@ Status AddValue(std::map<std::string, Value>& values, const std::string& name, V
 /// How the arguments ask for a plan.
 Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments);
 
-/// Number of threads: 0 stands for one for each core.
+/// Number of threads: 0 stands for one for each core that this process may use.
 int ThreadCount(const ModelArguments& arguments);
-/// So many threads, for all streams of a subcommand.
+/// So many threads, for all streams of a subcommand. Notes where they are too many.
 std::shared_ptr<Executor> MakeExecutor(const ModelArguments& arguments);
 
 struct LoadedModel {

@@ -9,8 +9,10 @@ import pty
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import support
+from support import call
 
 
 def call_with(redirections: str, *arguments: str | Path | int) -> int:
@@ -38,6 +40,27 @@ def test_closed_streams_are_no_way_into_a_file(detector: Path, clip: Path, tmp_p
     assert call_with("<&- 2>&-", "run", detector, clip, "--jsonl", lines) == 0
     frames = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [frame["frame"] for frame in frames] == list(range(30))
+
+
+def test_threads_beyond_the_cores_are_noted(
+    detector: Path, clip: Path, image_filter: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 8, 8), np.float32))
+    tensor = ["--input", f"x={tmp_path / 'x.npy'}", "--out", tmp_path / "out"]
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # of what is called, too
+    try:
+        for command in (
+            ["verify", detector, clip, "--frames", 2],
+            ["infer", image_filter, *tensor],
+        ):
+            notes = call(*command, "--threads", 3).good().err
+            assert notes.count("--threads 3 on 1 cores is slower than --threads 1") == 1
+        one = call("verify", detector, clip, "--frames", 2, "--threads", 0, "--json", "-").good()
+        assert json.loads(one.out)["threads"] == 1
+        assert "slower" not in one.err
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def on_terminal(*arguments: str | Path | int) -> str:
