@@ -39,6 +39,9 @@ class VideoSource::Impl {
   Result<FrameView> Describe();
   double PtsOf(const AVFrame& picture);
   Error NothingDecoded() const;
+  void Tell(const std::string& event) const {
+    if (options_.on_event) options_.on_event(event);
+  }
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   bool Pause(double seconds) const;
 
@@ -158,6 +161,7 @@ Result<bool> VideoSource::Impl::Reconnect(const Error& cause) {
   closed_media_errors_ += media_->decode_errors();
   media_.reset();
   discontinuity_ = true;
+  if (failed_attempts_ == 0) Tell(cause.message + "; trying again");
   Error error = cause;
   for (;; ++failed_attempts_) {
     if (options_.max_reconnects > 0 && failed_attempts_ >= options_.max_reconnects) {
@@ -217,7 +221,7 @@ Result<FrameView> VideoSource::Impl::Describe() {
   view->discontinuity = discontinuity_ || view->width != last_.width ||
                         view->height != last_.height || view->format != last_.format;
   discontinuity_ = false;
-  failed_attempts_ = 0;
+  if (std::exchange(failed_attempts_, 0) > 0) Tell(DisplayName(input_) + " is back");
   last_ = *view;
   return view;
 }
