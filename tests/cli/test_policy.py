@@ -66,8 +66,9 @@ def test_what_a_policy_file_leaves_out_gives_nothing_up(
     ("text", "named"),
     [
         ("", "nor a file"),
-        ("Once upon a time", "no policy file"),
+        ("Once upon a time", "no policy file: not JSON at line 1, column 1"),
         ("[1, 2]", "no policy file"),
+        ('{"deltacnn_policy": 1,\n  "reach": 1,\n}', "line 3, column 1"),
         ('{"reach": 1}', "no policy file"),
         ('{"deltacnn_policy": 2}', "deltacnn_policy"),
         ('{"deltacnn_policy": 1, "speed": 9}', "speed"),
