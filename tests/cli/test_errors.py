@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import support
+from onnx import TensorProto, helper
 from support import call
 
 
@@ -162,6 +163,21 @@ def test_help_and_version() -> None:
 def test_models_with_several_inputs_take_no_video(clip: Path, tmp_path: Path) -> None:
     model = support.make_sum(tmp_path / "sum.onnx")
     assert "2 inputs" in call("run", model, clip).error_line(2)
+
+
+def test_inputs_that_are_no_picture(clip: Path, tmp_path: Path) -> None:
+    def model(kind: int, batch: int) -> Path:
+        picture = helper.make_tensor_value_info("x", kind, [batch, 3, 8, 8])
+        result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 3, 8, 8])
+        cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+        return support.save(tmp_path / f"{kind}.onnx", [cast], [picture], [result])
+
+    batch = model(TensorProto.FLOAT, 8)
+    assert "; try --shape x=1x3x8x8" in call("run", batch, clip).error_line(2)
+    call("run", batch, clip, "--shape", "x=1x3x8x8", "--frames", 2).good()
+    levels = call("run", model(TensorProto.UINT8, 1), clip).error_line(2)
+    assert "uint8" in levels
+    assert "export" in levels
 
 
 @pytest.fixture
