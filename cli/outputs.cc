@@ -74,7 +74,7 @@ std::vector<std::string> InputsOf(const ModelArguments& model, const VideoArgume
   std::vector<std::string> inputs = std::move(others);
   inputs.push_back(model.path);
   inputs.push_back(fs::path(model.path).replace_extension(".json").string());  // see FindPreset
-  inputs.push_back(video.path);
+  inputs.push_back(video.path == "-" ? "/dev/stdin" : video.path);
   if (const auto parts = ResolveInput(video.path); parts.ok())
     inputs.insert(inputs.end(), parts->paths.begin(), parts->paths.end());
   return inputs;

@@ -42,6 +42,16 @@ def test_closed_streams_are_no_way_into_a_file(detector: Path, clip: Path, tmp_p
     assert [frame["frame"] for frame in frames] == list(range(30))
 
 
+def test_outputs_spare_the_file_behind_standard_input(
+    detector: Path, clip: Path, tmp_path: Path
+) -> None:
+    video = tmp_path / "c.mp4"
+    video.write_bytes(clip.read_bytes())
+    assert call_with(f"<{video}", "run", detector, "-", "--jsonl", video) == 2
+    assert call_with(f"<{video}", "run", detector, "-", "--jsonl", tmp_path / "out.jsonl") == 0
+    assert video.read_bytes() == clip.read_bytes()
+
+
 def test_threads_beyond_the_cores_are_noted(
     detector: Path, clip: Path, image_filter: Path, tmp_path: Path
 ) -> None:
