@@ -185,7 +185,7 @@ void Print(const std::vector<Row>& rows) {
                fmt::format("{:.3f}", row.step_ms.Median()), fmt::format("{:.2f}x", Speedup(row)),
                FormatShare(row.macs_share.Mean()), std::to_string(row.step_ms.size())});
   }
-  fmt::print("{}", table.Format());
+  Say("{}", table.Format());
 }
 
 Json RowsJson(const std::vector<Row>& rows) {
@@ -209,6 +209,9 @@ Status Bench(const BenchArguments& arguments) {
     return Error{ErrorCode::kUsage,
                  "--spread none: is for synthetic changes; leave it or the video out"};
   }
+  const Output output{"--json", arguments.json};
+  DELTACNN_RETURN_IF_ERROR(
+      CheckOutputs({output}, InputsOf(arguments.model, arguments.video, {arguments.policy.name})));
   const auto policy = FindPolicy(arguments.policy);
   if (!policy.ok()) return policy.error();
   const auto model = LoadVisionModel(arguments.model, "");
@@ -226,23 +229,23 @@ Status Bench(const BenchArguments& arguments) {
   json["isa"] = plan.isa();
   json["threads"] = ThreadCount(arguments.model);
   json["policy"] = policy->name;
+  json["policy_numbers"] = NumbersOf(*policy);
   json["model"] = arguments.model.path;
   json["spread"] = arguments.spread;
   json["peak_bytes"] = PeakBytes();
   json["video"] = arguments.video.path.empty() ? Json(nullptr) : Json(arguments.video.path);
-  fmt::print(stderr, "{}\n",
-             arguments.spreads() ? policy->GivesUp()
+  Note("{}", arguments.spreads() ? policy->GivesUp()
                                  : "--spread none leaves out what lies beyond the changed cells: "
                                    "for timing, the outputs are wrong");
-  if (Interrupted()) fmt::print(stderr, "interrupted: the results are those so far\n");
+  if (Interrupted()) Note("interrupted: the results are those so far");
   if (arguments.json != "-") {
     Print(*rows);
-    fmt::print("{} MACs, {} threads, {}, {} of weights, {} of state, peak {} with two streams\n",
-               FormatCount(static_cast<double>(plan.macs())), ThreadCount(arguments.model),
-               plan.isa(), FormatBytes(plan.weight_bytes()), FormatBytes(plan.state_bytes()),
-               FormatBytes(PeakBytes()));
+    Say("{} MACs, {} threads, {}, {} of weights, {} of state, peak {} with two streams\n",
+        FormatCount(static_cast<double>(plan.macs())), ThreadCount(arguments.model), plan.isa(),
+        FormatBytes(plan.weight_bytes()), FormatBytes(plan.state_bytes()),
+        FormatBytes(PeakBytes()));
   }
-  return arguments.json.empty() ? Status() : WriteJson(arguments.json, json);
+  return WriteJson(output, json);
 }
 
 }  // namespace deltacnn::cli

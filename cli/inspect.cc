@@ -11,6 +11,7 @@
 #include "graph/graph.h"
 #include "loader.h"
 #include "report.h"
+#include "terminal.h"
 
 namespace deltacnn::cli {
 namespace {
@@ -48,30 +49,30 @@ Json LayerList(const Plan& plan) {
 
 void PrintTensors(const char* title, const Json& infos) {
   for (const Json& info : infos) {
-    fmt::print("{:<11} {}  {} {}\n", title, info["name"].get<std::string>(),
-               info["dtype"].get<std::string>(), ToString(info["shape"].get<Shape>()));
+    Say("{:<11} {}  {} {}\n", title, info["name"].get<std::string>(),
+        info["dtype"].get<std::string>(), ToString(info["shape"].get<Shape>()));
     title = "";
   }
 }
 
 void PrintModel(const Json& json) {
-  fmt::print("model       {}\n", json["model"].get<std::string>());
+  Say("model       {}\n", json["model"].get<std::string>());
   PrintTensors("inputs", json["inputs"]);
   PrintTensors("outputs", json["outputs"]);
   std::vector<std::string> operators;
   for (const auto& [op, count] : json["operators"].items())
     operators.push_back(fmt::format("{} {}", op, count.get<int64_t>()));
-  fmt::print("operators   {}\n", fmt::join(operators, ", "));
+  Say("operators   {}\n", fmt::join(operators, ", "));
 }
 
 void PrintCost(const Json& json) {
-  fmt::print("MACs        {}\n", FormatCount(json["macs"].get<double>()));
-  fmt::print("parameters  {}\n", FormatCount(json["parameters"].get<double>()));
-  fmt::print("weights     {}, {}\n", FormatBytes(json["weights_bytes"].get<uint64_t>()),
-             json["weights"].get<std::string>());
-  fmt::print("state       {} a stream\n", FormatBytes(json["state_bytes"].get<uint64_t>()));
-  fmt::print("preset      {}\n", json["preset"].get<std::string>());
-  fmt::print("isa         {}\n", json["isa"].get<std::string>());
+  Say("MACs        {}\n", FormatCount(json["macs"].get<double>()));
+  Say("parameters  {}\n", FormatCount(json["parameters"].get<double>()));
+  Say("weights     {}, {}\n", FormatBytes(json["weights_bytes"].get<uint64_t>()),
+      json["weights"].get<std::string>());
+  Say("state       {} a stream\n", FormatBytes(json["state_bytes"].get<uint64_t>()));
+  Say("preset      {}\n", json["preset"].get<std::string>());
+  Say("isa         {}\n", json["isa"].get<std::string>());
 }
 
 void PrintLayers(const Plan& plan) {
@@ -83,32 +84,34 @@ void PrintLayers(const Plan& plan) {
     table.Add({layer.name, layer.op, ToString(layer.output), std::to_string(layer.pixels),
                FormatCount(static_cast<double>(layer.macs)), fmt::format("{:.1f} %", 100 * share)});
   }
-  fmt::print("\n{}", table.Format());
+  Say("\n{}", table.Format());
 }
 
 /// Names every node that cannot run; the error is for the exit code.
-Status ReportUnsupported(const InspectArguments& arguments, Json json,
+Status ReportUnsupported(const InspectArguments& arguments, const Output& output, Json json,
                          const std::vector<Unsupported>& unsupported) {
   Json list = Json::array();
   Error error{ErrorCode::kUnsupported, fmt::format("{}: {} of its nodes cannot run",
                                                    arguments.model.path, unsupported.size())};
   if (arguments.json != "-") {
     PrintModel(json);
-    fmt::print("cannot run:\n");
+    Say("cannot run:\n");
   }
   for (const Unsupported& node : unsupported) {
     if (node.code != ErrorCode::kUnsupported) error.code = node.code;
     list.push_back({{"node", node.node}, {"op", node.op}, {"reason", node.reason}});
-    if (arguments.json != "-") fmt::print("  {} ({}): {}\n", node.node, node.op, node.reason);
+    if (arguments.json != "-") Say("  {} ({}): {}\n", node.node, node.op, node.reason);
   }
   json["unsupported"] = std::move(list);
-  if (!arguments.json.empty()) DELTACNN_RETURN_IF_ERROR(WriteJson(arguments.json, json));
+  DELTACNN_RETURN_IF_ERROR(WriteJson(output, json));
   return error;
 }
 
 }  // namespace
 
 Status Inspect(const InspectArguments& arguments) {
+  const Output output{"--json", arguments.json};
+  DELTACNN_RETURN_IF_ERROR(CheckOutputs({output}, InputsOf(arguments.model)));
   const auto options = PlanOptionsOf(arguments.model);
   if (!options.ok()) return options.error();
   auto model = Model::Load(arguments.model.path);
@@ -122,7 +125,8 @@ Status Inspect(const InspectArguments& arguments) {
   const auto unsupported = Plan::Check(**model, *options);
   if (unsupported.size() == 1 && unsupported[0].node.empty())  // not a node, but the arguments
     return Error{unsupported[0].code, unsupported[0].reason};
-  if (!unsupported.empty()) return ReportUnsupported(arguments, std::move(json), unsupported);
+  if (!unsupported.empty())
+    return ReportUnsupported(arguments, output, std::move(json), unsupported);
 
   auto plan = Plan::Compile(**model, *options);
   if (!plan.ok()) return plan.error();
@@ -143,8 +147,7 @@ Status Inspect(const InspectArguments& arguments) {
     if (arguments.layers) PrintLayers(**plan);
   }
   if (arguments.layers) json["layers"] = LayerList(**plan);
-  if (!arguments.json.empty()) return WriteJson(arguments.json, json);
-  return {};
+  return WriteJson(output, json);
 }
 
 }  // namespace deltacnn::cli

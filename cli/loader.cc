@@ -1,5 +1,7 @@
 #include "loader.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <charconv>
 #include <string_view>
@@ -7,8 +9,17 @@
 #include <thread>
 #include <utility>
 
+#include "terminal.h"
+
 namespace deltacnn::cli {
 namespace {
+
+/// Those that this process may run on: a container or taskset may leave it only some.
+int CoreCount() {
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) return CPU_COUNT(&cores);
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
 
 /// Empty if `text` is not dimensions joined by 'x'.
 Shape ParseDimensions(std::string_view text) {
@@ -57,7 +68,7 @@ Result<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>&
     if (shape.empty())
       return Error{ErrorCode::kUsage,
                    "--shape: '" + pair->value + "' is no shape such as 1x3x640x640"};
-    shapes[pair->key] = std::move(shape);
+    DELTACNN_RETURN_IF_ERROR(AddValue(shapes, pair->key, std::move(shape), "--shape"));
   }
   return shapes;
 }
@@ -72,7 +83,7 @@ Result<std::map<std::string, std::vector<double>>> ParseValues(
     if (numbers.empty())
       return Error{ErrorCode::kUsage,
                    "--value: '" + pair->value + "' is no list of numbers such as 640,640"};
-    values[pair->key] = std::move(numbers);
+    DELTACNN_RETURN_IF_ERROR(AddValue(values, pair->key, std::move(numbers), "--value"));
   }
   return values;
 }
@@ -87,12 +98,16 @@ Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& optio
 }
 
 int ThreadCount(const ModelArguments& arguments) {
-  if (arguments.threads > 0) return arguments.threads;
-  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return arguments.threads > 0 ? arguments.threads : CoreCount();
 }
 
 std::shared_ptr<Executor> MakeExecutor(const ModelArguments& arguments) {
-  return MakeThreadPool(ThreadCount(arguments));
+  const int threads = ThreadCount(arguments);
+  if (const int cores = CoreCount(); threads > cores) {
+    Note("--threads {} on {} cores is slower than --threads {}: threads wait for one another",
+         threads, cores, cores);
+  }
+  return MakeThreadPool(threads);
 }
 
 Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "commands.h"
@@ -22,12 +23,20 @@ struct KeyValue {
 /// Splits "NAME=VALUE" at the first "=".
 Result<KeyValue> ParseKeyValue(const std::string& text, const std::string& option);
 
+/// kUsage if `option` has given the name a value before.
+template <class Value>
+Status AddValue(std::map<std::string, Value>& values, const std::string& name, Value value,
+                const std::string& option) {
+  if (values.emplace(name, std::move(value)).second) return {};
+  return Error{ErrorCode::kUsage, option + " " + name + ": is given twice; leave one out"};
+}
+
 /// How the arguments ask for a plan.
 Result<PlanOptions> PlanOptionsOf(const ModelArguments& arguments);
 
-/// Number of threads: 0 stands for one for each core.
+/// Number of threads: 0 stands for one for each core that this process may use.
 int ThreadCount(const ModelArguments& arguments);
-/// So many threads, for all streams of a subcommand.
+/// So many threads, for all streams of a subcommand. Notes where they are too many.
 std::shared_ptr<Executor> MakeExecutor(const ModelArguments& arguments);
 
 struct LoadedModel {

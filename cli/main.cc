@@ -1,19 +1,23 @@
 // The program: arguments in, exit code out. 0 done, 1 failed, 2 wrong usage or unsupported.
-#include <fmt/core.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstdint>
-#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <functional>
 #include <new>
+#include <sstream>
 #include <string>
 
 #include "commands.h"
+#include "terminal.h"
 
 namespace deltacnn::cli {
 namespace {
@@ -26,12 +30,20 @@ using Action = std::function<Status()>;
 
 int Fail(std::string message, int code) {
   std::ranges::replace(message, '\n', ' ');
-  fmt::print(stderr, "deltacnn: {}\n", message);
+  Note("deltacnn: {}", message);
   return code;
 }
 
 int ExitCode(ErrorCode code) {
   return code == ErrorCode::kUsage || code == ErrorCode::kUnsupported ? kWrongUsage : kFailed;
+}
+
+/// CLI::Range, which "nan" would pass.
+CLI::Validator Between(double low, double high) {
+  const auto check = [](const std::string& text) {
+    return std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is no number" : "";
+  };
+  return CLI::Range(low, high) & CLI::Validator(check, "");
 }
 
 void AddModel(CLI::App& command, ModelArguments& model, bool runs = true) {
@@ -67,7 +79,7 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
   command
       .add_option("--tolerance", policy.tolerance,
                   "Change of the picture that is ignored, in levels of 255")
-      ->check(CLI::Range(0.0, 255.0));
+      ->check(Between(0.0, 255.0));
   command
       .add_option("--reach", policy.reach,
                   "Cells from a changed pixel that a layer may update; -1: no limit")
@@ -76,15 +88,15 @@ void AddPolicy(CLI::App& command, PolicyArguments& policy) {
       .add_option(
           "--cutoff", policy.cutoff,
           "Change of a layer's pixel that is ignored, as a share of what the layer varies by")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command
       .add_option("--strong", policy.strong,
                   "Change of a layer's pixel from which on it spreads as far as --reach says")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command
       .add_option("--background", policy.background,
                   "How many times as large tolerance, cutoff and strong are away from objects")
-      ->check(CLI::Range(1.0, 1000.0));
+      ->check(Between(1.0, 1000.0));
   command
       .add_option("--refresh", policy.refresh,
                   "Frames within which what the policy put off is computed")
@@ -99,7 +111,7 @@ CLI::Option* AddVideo(CLI::App& command, VideoArguments& video) {
       ->type_name("WIDTHxHEIGHT");
   command
       .add_option("--fps", video.fps, "Of raw video and images; of a camera: the rate to ask for")
-      ->check(CLI::Range(0.001, 1e6));
+      ->check(Between(0.001, 1e6));
   return command.add_option(
       "VIDEO", video.path,
       "File, glob, folder of images, rtsp://..., /dev/videoN or - (standard input)");
@@ -148,15 +160,15 @@ void AddRun(CLI::App& app, RunArguments& arguments, Action& action) {
       ->capture_default_str();
   command.add_option("--preset", arguments.preset, "Model family, or a JSON file (default: found)");
   command.add_option("--conf", arguments.conf, "Lowest score (default: the preset's)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command.add_option("--iou", arguments.iou, "Overlap above which the worse box goes")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command.add_option("--frames", arguments.frames, "Stop after so many frames")
       ->check(CLI::Range(int64_t{1}, kMostFrames));
   command
       .add_option("--budget", arguments.budget,
                   "Milliseconds of network a frame; what does not fit waits for later frames")
-      ->check(CLI::Range(0.001, 1e6));
+      ->check(Between(0.001, 1e6));
   command.callback([&] { action = [&] { return Run(arguments); }; });
 }
 
@@ -172,13 +184,17 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
   command.add_option("--skip", arguments.skip, "Leave out so many frames first")
       ->check(CLI::Range(int64_t{0}, kMostFrames));
   command.add_option("--conf", arguments.conf, "Lowest score of an object")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0.0, 1.0))
       ->capture_default_str();
-  command
-      .add_option("--baseline", arguments.baseline,
-                  "Instead of the policy: skip:N (dense on one frame in N) or region (dense on "
-                  "what moves)")
-      ->type_name("NAME");
+  CLI::Option* baseline =
+      command
+          .add_option("--baseline", arguments.baseline,
+                      "Instead of the policy: skip:N (dense on one frame in N) or region (dense on "
+                      "what moves)")
+          ->type_name("NAME");
+  for (const char* name :
+       {"--policy", "--reach", "--cutoff", "--strong", "--background", "--refresh"})
+    baseline->excludes(command.get_option(name));
   command.add_option("--json", arguments.json, "Write the report to this file");
   command.add_option("--html", arguments.html, "Write the report as a page with pictures");
   command.callback([&] { action = [&] { return Verify(arguments); }; });
@@ -187,12 +203,15 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
 void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
   CLI::App& command = *app.add_subcommand("bench", "Time dense and incremental steps");
   AddModel(command, arguments.model);
-  AddVideo(command, arguments.video)->description("As VIDEO of run (default: synthetic changes)");
+  CLI::Option* video = AddVideo(command, arguments.video)
+                           ->description("As VIDEO of run (default: synthetic changes)");
   AddPolicy(command, arguments.policy);
-  command.add_option("--active", arguments.active, "Shares of the input that change")
+  command
+      .add_option("--active", arguments.active, "Shares of the input that change, without VIDEO")
+      ->excludes(video)
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0.0, 1.0))
       ->capture_default_str();
   command
       .add_option("--spread", arguments.spread,
@@ -201,7 +220,7 @@ void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
       ->check(CLI::IsMember({"natural", "none"}))
       ->capture_default_str();
   command.add_option("--seconds", arguments.seconds, "Time for each row")
-      ->check(CLI::Range(0.01, 3600.0))
+      ->check(Between(0.01, 3600.0))
       ->capture_default_str();
   command.add_option("--json", arguments.json, "Write the results to this file");
   command.callback([&] { action = [&] { return Bench(arguments); }; });
@@ -212,10 +231,10 @@ void AddTune(CLI::App& app, TuneArguments& arguments, Action& action) {
   AddModel(command, arguments.model);
   AddVideo(command, arguments.video)->required();
   command.add_option("--target", arguments.target, "Lowest agreement with dense")
-      ->check(CLI::Range(0.5, 1.0))
+      ->check(Between(0.5, 1.0))
       ->capture_default_str();
   command.add_option("--conf", arguments.conf, "Lowest score of an object (default: the preset's)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(Between(0.0, 1.0));
   command.add_option("-o,--out", arguments.out, "Policy file to write; - for stdout")
       ->type_name("POLICY.json")
       ->required();
@@ -228,11 +247,29 @@ void AddTune(CLI::App& app, TuneArguments& arguments, Action& action) {
   command.callback([&] { action = [&] { return Tune(arguments); }; });
 }
 
+/// What an empty value does to an option is hardly what was meant: to turn it off.
+void RefuseEmptyValues(CLI::App& app) {
+  const auto check = [](const std::string& value) {
+    return value.empty() ? "the value is empty; give one or leave it out" : "";
+  };
+  for (CLI::App* command : app.get_subcommands({}))
+    for (CLI::Option* option : command->get_options()) option->check(check);
+}
+
 /// Results that did not reach stdout are a failure, unless the reader has seen enough and left.
-int Flush() {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
-  if (errno == EPIPE) return 0;
-  return Fail(std::string("standard output: ") + std::strerror(errno), kFailed);
+int Finish() {
+  const int error = FinishResults();
+  if (error == 0 || error == EPIPE) return 0;
+  return Fail(std::string("standard output: ") + std::strerror(error), kFailed);
+}
+
+/// No file may get the number of a standard stream that is closed: what is meant for the stream
+/// would end up in it.
+void FillStandardStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // The lowest number that is free is this one. Read only: results that go there are lost.
+    if (fcntl(stream, F_GETFD) < 0) open("/dev/null", O_RDONLY);
+  }
 }
 
 /// What is wrong with the command line, and where to look it up.
@@ -272,15 +309,21 @@ int Main(int argc, char** argv) {
   AddVerify(app, verify, action);
   AddBench(app, bench, action);
   AddTune(app, tune, action);
+  RefuseEmptyValues(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    if (error.get_exit_code() == 0) {  // --help and --version
+      std::ostringstream text;
+      app.exit(error, text);
+      WriteResult(text.str());
+      return Finish();
+    }
     return Fail(UsageProblem(app, error), kWrongUsage);
   }
   if (const Status status = action(); !status.ok())
     return Fail(status.error().message, ExitCode(status.error().code));
-  return Flush();
+  return Finish();
 }
 
 }  // namespace
@@ -288,6 +331,7 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves shows as a failed write
+  deltacnn::cli::FillStandardStreams();
   try {
     return deltacnn::cli::Main(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
 #include <string_view>
 #include <vector>
 
@@ -219,7 +218,7 @@ std::string Layers(const Json& layers) {
 
 }  // namespace
 
-Status WritePage(const std::string& path, const Json& report, const Verifier& verifier) {
+Status WritePage(const Output& output, const Json& report, const Verifier& verifier) {
   std::string html(kHead);
   const int threads = report["threads"].get<int>();
   html += fmt::format(
@@ -240,12 +239,7 @@ Status WritePage(const std::string& path, const Json& report, const Verifier& ve
       "<p>Averages leave out the first frame, which is dense in both runs. An object is one "
       "with a score of 0.4 or more; it is found if the other run has one of the same class "
       "with a score of 0.25 or more that overlaps enough.</p>\n</body></html>\n";
-  std::ofstream file(path);
-  file << html;
-  file.close();
-  if (!file)
-    return Error{ErrorCode::kIo, path + ": cannot be written; is there space and a folder?"};
-  return {};
+  return WriteText(output, html);
 }
 
 }  // namespace deltacnn::cli

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
-#include <fstream>
 #include <numeric>
 #include <optional>
 #include <string_view>
@@ -88,19 +86,10 @@ Json ToJson(const Agreement::Summary& summary) {
   return json;
 }
 
-Status WriteJson(const std::string& path, const Json& json) {
+Status WriteJson(const Output& output, const Json& json) {
+  if (output.path.empty()) return {};
   // Names in models need not be UTF-8.
-  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  if (path == "-") {
-    std::fputs(text.c_str(), stdout);
-    return {};
-  }
-  std::ofstream file(path);
-  file << text;
-  file.close();
-  if (!file)
-    return Error{ErrorCode::kIo, path + ": cannot be written; is there space and a folder?"};
-  return {};
+  return WriteText(output, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace deltacnn::cli

@@ -8,6 +8,7 @@
 
 #include "deltacnn/post.h"
 #include "deltacnn/result.h"
+#include "outputs.h"
 
 namespace deltacnn::cli {
 
@@ -46,7 +47,7 @@ class Table {
 /// Null where the model has no such answers.
 Json ToJson(const Agreement::Summary& summary);
 
-/// Writes `json` to a file, or prints it if `path` is "-".
-Status WriteJson(const std::string& path, const Json& json);
+/// Nothing where `output` is not asked for.
+Status WriteJson(const Output& output, const Json& json);
 
 }  // namespace deltacnn::cli

@@ -3,16 +3,14 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <memory>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "annotated_video.h"
 #include "commands.h"
 #include "loader.h"
+#include "outputs.h"
 #include "policy.h"
 #include "report.h"
 #include "terminal.h"
@@ -22,13 +20,15 @@
 namespace deltacnn::cli {
 namespace {
 
+Output JsonLines(const RunArguments& arguments) { return {"--jsonl", arguments.jsonl}; }
+
 /// A file, or stdout, that gets one line at a time.
 class LineSink {
  public:
-  static Result<LineSink> Open(const std::string& path) {
-    std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
-    if (file == nullptr) return Failed(path);
-    return LineSink(path, file);
+  static Result<LineSink> Open(Output output) {
+    std::FILE* file = output.path == "-" ? stdout : std::fopen(output.path.c_str(), "w");
+    if (file == nullptr) return CannotWrite(output);
+    return LineSink(std::move(output), file);
   }
 
   /// False when nobody reads any more.
@@ -38,7 +38,7 @@ class LineSink {
       return true;
     }
     if (errno == EPIPE) return false;
-    return Failed(path_);
+    return CannotWrite(output_);
   }
 
  private:
@@ -48,14 +48,9 @@ class LineSink {
     }
   };
 
-  LineSink(std::string path, std::FILE* file) : path_(std::move(path)), file_(file) {}
-  static Error Failed(const std::string& path) {
-    return {ErrorCode::kIo,
-            fmt::format("--jsonl {}: cannot be written ({}); is there space and a folder?", path,
-                        std::strerror(errno))};
-  }
+  LineSink(Output output, std::FILE* file) : output_(std::move(output)), file_(file) {}
 
-  std::string path_;
+  Output output_;
   std::unique_ptr<std::FILE, Closer> file_;
 };
 
@@ -125,7 +120,7 @@ Status Runner::OpenRecorder() {
 Status Runner::OpenSinks() {
   if (!arguments_.encode.empty()) DELTACNN_RETURN_IF_ERROR(OpenRecorder());
   if (!arguments_.jsonl.empty()) {
-    auto sink = LineSink::Open(arguments_.jsonl);
+    auto sink = LineSink::Open(JsonLines(arguments_));
     if (!sink.ok()) return sink.error();
     lines_ = std::move(*sink);
   }
@@ -149,6 +144,8 @@ Status Runner::Close() {
 }
 
 Status Runner::Loop() {
+  int64_t total = source_.info().frames;  // 0: unknown
+  if (arguments_.frames > 0 && (total == 0 || arguments_.frames < total)) total = arguments_.frames;
   Progress progress;
   while (totals_.frames != arguments_.frames && !Interrupted()) {
     const auto frame = Next();
@@ -161,7 +158,6 @@ Status Runner::Loop() {
       break;
     }
     if (progress.due()) {
-      const int64_t total = source_.info().frames;
       progress.Show(fmt::format("frame {}{}  {:.1f}/s  work {}", totals_.frames,
                                 total > 0 ? fmt::format("/{}", total) : "",
                                 1e3 * static_cast<double>(totals_.frames) / watch_.ms(),
@@ -213,49 +209,41 @@ void Runner::Count(const StepReport& report) {
 
 void Runner::PrintSummary() const {
   const double seconds = watch_.ms() / 1e3;
-  fmt::print(stderr, "{} frames in {:.1f} s: {:.1f} frames/s\n", totals_.frames, seconds,
-             static_cast<double>(totals_.frames) / seconds);
-  fmt::print(stderr, "work {} of dense runs ({} of {} frames dense), input changed {}\n",
-             FormatShare(totals_.Mean(totals_.work)), totals_.dense, totals_.frames,
-             FormatShare(totals_.Mean(totals_.changed)));
-  fmt::print(
-      stderr,
-      "a frame: decode {:.3f} ms, preprocess {:.3f} ms, network {:.3f} ms, answers {:.3f} ms\n",
-      totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms), totals_.Mean(totals_.step_ms),
-      totals_.Mean(totals_.answer_ms));
+  Note("{} frames in {:.1f} s: {:.1f} frames/s", totals_.frames, seconds,
+       static_cast<double>(totals_.frames) / seconds);
+  Note("work {} of dense runs ({} of {} frames dense), input changed {}",
+       FormatShare(totals_.Mean(totals_.work)), totals_.dense, totals_.frames,
+       FormatShare(totals_.Mean(totals_.changed)));
+  Note("a frame: decode {:.3f} ms, preprocess {:.3f} ms, network {:.3f} ms, answers {:.3f} ms",
+       totals_.Mean(totals_.decode_ms), totals_.Mean(totals_.feed_ms),
+       totals_.Mean(totals_.step_ms), totals_.Mean(totals_.answer_ms));
   if (recorder_) {
-    fmt::print(stderr, "recording in {}, by {}: encode {:.3f} ms, decode {:.3f} ms a frame\n",
-               arguments_.encode, recorder_->encoder(), totals_.Mean(totals_.encode_ms),
-               totals_.Mean(totals_.decode_again_ms));
+    Note("recording in {}, by {}: encode {:.3f} ms, decode {:.3f} ms a frame", arguments_.encode,
+         recorder_->encoder(), totals_.Mean(totals_.encode_ms),
+         totals_.Mean(totals_.decode_again_ms));
   }
   if (arguments_.budget > 0) {
-    fmt::print(stderr, "budget {:g} ms: {} of the input waited, on average\n", arguments_.budget,
-               FormatShare(totals_.Mean(totals_.pending)));
+    Note("budget {:g} ms: {} of the input waited, on average", arguments_.budget,
+         FormatShare(totals_.Mean(totals_.pending)));
   }
   const VideoStats& stats = source_.stats();
   if (stats.decode_errors > 0)
-    fmt::print(stderr, "{} damaged packets or pictures were skipped; the first: {}\n",
-               stats.decode_errors, stats.first_error.message);
-  if (stats.reconnects > 0) fmt::print(stderr, "{} reconnects\n", stats.reconnects);
-  if (Interrupted()) fmt::print(stderr, "interrupted: what was written so far is complete\n");
-  if (reader_left_) fmt::print(stderr, "stopped: nobody reads the JSON lines any more\n");
-  if (!arguments_.save.empty()) fmt::print(stderr, "video in {}\n", arguments_.save);
+    Note("{} damaged packets or pictures were skipped; the first: {}", stats.decode_errors,
+         stats.first_error.message);
+  if (stats.reconnects > 0) Note("{} reconnects", stats.reconnects);
+  if (Interrupted()) Note("interrupted: what was written so far is complete");
+  if (reader_left_) Note("stopped: nobody reads the JSON lines any more");
+  if (!arguments_.save.empty()) Note("video in {}", arguments_.save);
 }
 
 Status CheckArguments(const RunArguments& arguments) {
-  std::error_code error;
-  for (const std::string& output : {arguments.save, arguments.jsonl, arguments.encode}) {
-    if (!output.empty() && std::filesystem::equivalent(output, arguments.video.path, error))
-      return Error{ErrorCode::kUsage, output + ": is the input; name another file to write"};
-  }
-  if (!arguments.encode.empty() &&
-      (arguments.encode == arguments.save || arguments.encode == arguments.jsonl)) {
-    return Error{ErrorCode::kUsage,
-                 "--encode " + arguments.encode + ": is named twice; give each output a file"};
-  }
   if (arguments.heatmap && arguments.save.empty())
     return Error{ErrorCode::kUsage, "--heatmap draws into a video; give --save OUT.mp4 too"};
-  return {};
+  return CheckOutputs(
+      {{"--save", arguments.save, Output::Kind::kVideo},
+       {"--encode", arguments.encode, Output::Kind::kVideo},
+       JsonLines(arguments)},
+      InputsOf(arguments.model, arguments.video, {arguments.preset, arguments.policy.name}));
 }
 
 }  // namespace
@@ -276,10 +264,9 @@ Status Run(const RunArguments& arguments) {
 
   Runner runner(arguments, std::move(*model), std::move(*source), std::move(*pipeline));
   DELTACNN_RETURN_IF_ERROR(runner.OpenSinks());
-  fmt::print(stderr, "{}\n", policy->GivesUp());
+  Note("{}", policy->GivesUp());
   if (arguments.save.empty() && arguments.jsonl.empty()) {
-    fmt::print(stderr,
-               "only the cost is measured: --save OUT.mp4 or --jsonl FILE keeps the answers\n");
+    Note("only the cost is measured: --save OUT.mp4 or --jsonl FILE keeps the answers");
   }
   Status status = runner.Loop();
   Status closed = runner.Close();  // also after an error: keeps the frames so far

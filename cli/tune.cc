@@ -148,9 +148,9 @@ void Tuner::Print() const {
                                       : "keeps too little, given up");
     table.Add(std::move(row));
   }
-  if (!finalists_.empty()) fmt::print("{}", table.Format());
-  fmt::print("{} of {} policies tried, {} of them failed in the first two stretches\n", tried_,
-             AllChoices().size(), tried_ - finalists_.size());
+  if (!finalists_.empty()) Say("{}", table.Format());
+  Say("{} of {} policies tried, {} of them failed in the first two stretches\n", tried_,
+      AllChoices().size(), tried_ - finalists_.size());
 }
 
 Status Tuner::Pick(VideoPolicy& policy, Trial& trial) const {
@@ -182,21 +182,18 @@ void PrintPick(const VideoPolicy& policy, const Trial& trial, const TuneArgument
   std::string numbers;
   for (const auto& [key, value] : list.items())
     numbers += fmt::format("{}{} {:g}", numbers.empty() ? "" : ", ", key, value.get<double>());
-  if (policy.exact())
-    fmt::print("nothing loosened reaches {:g}: the policy is exact\n", arguments.target);
-  fmt::print("picked: {}\n", numbers);
-  fmt::print("on {} frames held out: agreement {:.4f}, work {} of dense\n", trial.held_out.frames,
-             trial.held_out.agreement, FormatShare(trial.held_out.macs_share));
+  if (policy.exact()) Say("nothing loosened reaches {:g}: the policy is exact\n", arguments.target);
+  Say("picked: {}\n", numbers);
+  Say("on {} frames held out: agreement {:.4f}, work {} of dense\n", trial.held_out.frames,
+      trial.held_out.agreement, FormatShare(trial.held_out.macs_share));
 }
 
 }  // namespace
 
 Status Tune(const TuneArguments& arguments) {
-  std::error_code error;
-  for (const std::string& input : {arguments.video.path, arguments.model.path}) {
-    if (std::filesystem::equivalent(arguments.out, input, error))
-      return Error{ErrorCode::kUsage, arguments.out + ": is an input; name another file to write"};
-  }
+  const Output output{"--out", arguments.out};
+  DELTACNN_RETURN_IF_ERROR(
+      CheckOutputs({output}, InputsOf(arguments.model, arguments.video, {arguments.preset})));
   const auto base = FindPolicy({});
   if (!base.ok()) return base.error();
   const auto model = LoadVisionModel(arguments.model, arguments.preset);
@@ -213,11 +210,10 @@ Status Tune(const TuneArguments& arguments) {
   const auto judge = Judge::Create(*model, *clip, MakeExecutor(arguments.model), conf);
   if (!judge.ok()) return judge.error();
   if (!judge->has_decoder()) {
-    fmt::print(stderr, "no decoder for this model: judged by how far its outputs deviate\n");
+    Note("no decoder for this model: judged by how far its outputs deviate");
   } else if (judge->by_outputs()) {
-    fmt::print(stderr,
-               "only {} objects in {} frames: judged by how far the outputs deviate as well\n",
-               judge->objects(), frames);
+    Note("only {} objects in {} frames: judged by how far the outputs deviate as well",
+         judge->objects(), frames);
   }
   Tuner tuner(*judge, *base, arguments.target);
   DELTACNN_RETURN_IF_ERROR(tuner.Search());
@@ -235,7 +231,7 @@ Status Tune(const TuneArguments& arguments) {
     tuner.Print();
     PrintPick(policy, trial, arguments);
   }
-  return WriteJson(arguments.out, json);
+  return WriteJson(output, json);
 }
 
 }  // namespace deltacnn::cli

@@ -70,7 +70,7 @@ void PrintLayers(const Json& layers) {
                ToString(layer["output"].get<Shape>()), FormatShare(layer["computed"].get<double>()),
                FormatShare(layer["changed"].get<double>()), FormatShare(work(layer) / dense)});
   }
-  fmt::print("{}", table.Format());
+  Say("{}", table.Format());
 }
 
 void Print(const Json& json) {
@@ -81,28 +81,27 @@ void Print(const Json& json) {
   };
   const auto text = [&](const char* key) { return json[key].get<std::string>(); };
   const double step = json["step_ms"]["median"].get<double>();
-  fmt::print("model          {}\n", text("model"));
-  fmt::print("video          {}\n", text("video"));
-  fmt::print("frames         {}\n", json["frames"].get<int64_t>());
-  fmt::print("policy         {} (tolerance {:g})\n", text("policy"), number("tolerance"));
-  fmt::print("threads, isa   {}, {}\n", json["threads"].get<int>(), text("isa"));
+  Say("model          {}\n", text("model"));
+  Say("video          {}\n", text("video"));
+  Say("frames         {}\n", json["frames"].get<int64_t>());
+  Say("policy         {} (tolerance {:g})\n", text("policy"), number("tolerance"));
+  Say("threads, isa   {}, {}\n", json["threads"].get<int>(), text("isa"));
   if (!json["max_abs_diff"].is_null()) {
-    fmt::print("max_abs_diff   {:g}\n", number("max_abs_diff"));
-    fmt::print("max_rel_diff   {:g} of the output's largest value\n", number("max_rel_diff"));
+    Say("max_abs_diff   {:g}\n", number("max_abs_diff"));
+    Say("max_rel_diff   {:g} of the output's largest value\n", number("max_rel_diff"));
   }
-  fmt::print("agreement      {}\n", AgreementText(json["agreement"]));
-  fmt::print("input changed  {}\n", FormatShare(number("input_changed")));
-  fmt::print("macs_share     {} of dense\n", FormatShare(number("macs_share")));
-  fmt::print("dense step     {}\n", times("dense_ms"));
-  fmt::print("step           {}{}\n", times("step_ms"),
-             step > 0
-                 ? fmt::format(" ({:.2f}x faster)", json["dense_ms"]["median"].get<double>() / step)
-                 : "");
-  fmt::print("preprocess     {:.3f} ms median\n", json["preprocess_ms"]["median"].get<double>());
-  fmt::print("decode         {:.3f} ms median\n", json["decode_ms"]["median"].get<double>());
-  fmt::print("state          {} a stream\n", FormatBytes(json["state_bytes"].get<uint64_t>()));
+  Say("agreement      {}\n", AgreementText(json["agreement"]));
+  Say("input changed  {}\n", FormatShare(number("input_changed")));
+  Say("macs_share     {} of dense\n", FormatShare(number("macs_share")));
+  Say("dense step     {}\n", times("dense_ms"));
+  Say("step           {}{}\n", times("step_ms"),
+      step > 0 ? fmt::format(" ({:.2f}x faster)", json["dense_ms"]["median"].get<double>() / step)
+               : "");
+  Say("preprocess     {:.3f} ms median\n", json["preprocess_ms"]["median"].get<double>());
+  Say("decode         {:.3f} ms median\n", json["decode_ms"]["median"].get<double>());
+  Say("state          {} a stream\n", FormatBytes(json["state_bytes"].get<uint64_t>()));
   if (json.contains("layers")) PrintLayers(json["layers"]);
-  fmt::print("{}\n", Verdict(json));
+  Say("{}\n", Verdict(json));
 }
 
 Status Loop(const VerifyArguments& arguments, VideoSource& source, Verifier& verifier) {
@@ -117,7 +116,7 @@ Status Loop(const VerifyArguments& arguments, VideoSource& source, Verifier& ver
       progress.Show(fmt::format("frame {}  work {}", number, FormatShare(verifier.macs_share())));
   }
   progress.Clear();
-  if (Interrupted()) fmt::print(stderr, "interrupted: the report covers the frames so far\n");
+  if (Interrupted()) Note("interrupted: the report covers the frames so far");
   if (verifier.frames() == 0 && !Interrupted()) {
     return Error{ErrorCode::kUsage,
                  fmt::format("{}: has no frame after the {} that --skip leaves out",
@@ -141,6 +140,11 @@ Result<std::unique_ptr<Contender>> MakeContender(const VerifyArguments& argument
 }  // namespace
 
 Status Verify(const VerifyArguments& arguments) {
+  const Output report{"--json", arguments.json};
+  const Output page{"--html", arguments.html, Output::Kind::kFile};
+  DELTACNN_RETURN_IF_ERROR(CheckOutputs(
+      {report, page},
+      InputsOf(arguments.model, arguments.video, {arguments.preset, arguments.policy.name})));
   const auto policy = FindPolicy(arguments.policy);
   if (!policy.ok()) return policy.error();
   const auto model = LoadVisionModel(arguments.model, arguments.preset);
@@ -159,7 +163,7 @@ Status Verify(const VerifyArguments& arguments) {
   auto source = OpenVideo(arguments.video);
   if (!source.ok()) return source.error();
   const bool is_baseline = !arguments.baseline.empty();
-  if (!is_baseline) fmt::print(stderr, "{}\n", policy->GivesUp());
+  if (!is_baseline) Note("{}", policy->GivesUp());
   Verifier verifier(*model, std::move(*contender), std::move(*dense),
                     static_cast<float>(arguments.conf));
   if (!arguments.html.empty()) verifier.StartAlbum();
@@ -168,6 +172,7 @@ Status Verify(const VerifyArguments& arguments) {
   Json json;
   json["frames"] = verifier.frames();
   json["policy"] = is_baseline ? arguments.baseline : policy->name;
+  json["policy_numbers"] = is_baseline ? Json(nullptr) : NumbersOf(*policy);
   json["tolerance"] = policy->tolerance;
   json["threads"] = executor->threads();
   json["isa"] = model->plan->isa();
@@ -175,8 +180,8 @@ Status Verify(const VerifyArguments& arguments) {
   json["video"] = arguments.video.path;
   json.update(verifier.Report());
   if (arguments.json != "-") Print(json);
-  if (!arguments.json.empty()) DELTACNN_RETURN_IF_ERROR(WriteJson(arguments.json, json));
-  if (!arguments.html.empty()) DELTACNN_RETURN_IF_ERROR(WritePage(arguments.html, json, verifier));
+  DELTACNN_RETURN_IF_ERROR(WriteJson(report, json));
+  if (!arguments.html.empty()) DELTACNN_RETURN_IF_ERROR(WritePage(page, json, verifier));
   if (!is_baseline && policy->exact() && verifier.first_difference()) {
     const FirstDifference& first = *verifier.first_difference();
     return Error{

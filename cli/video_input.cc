@@ -11,6 +11,7 @@ namespace {
 Result<VideoOptions> OptionsOf(const VideoArguments& arguments) {
   VideoOptions options;
   options.stop = &Interrupted();
+  options.on_event = [](const std::string& event) { Note("{}", event); };
   options.raw_format = arguments.raw_format;
   options.fps = arguments.fps;
   if (arguments.size.empty()) return options;

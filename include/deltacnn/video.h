@@ -53,6 +53,9 @@ struct VideoOptions {
   double max_backoff_s = 30;
   /// Failed attempts in a row before Next() gives up; -1: never, 0: no reconnecting.
   int max_reconnects = -1;
+  /// Where set, told in one line, within Next(), that a network stream was lost and is being opened
+  /// again, and that it is back.
+  std::function<void(const std::string&)> on_event = {};
 
   /// Where set, becoming true ends every wait: Next() then reports the end of the stream. Must
   /// outlive the source.

@@ -469,9 +469,14 @@ Result<ImageTarget> Stream::Image(size_t index) {
   const bool nhwc = p.pixel_axes == (AllAxes(4) & ~Axis(3));
   if (p.dtype != DType::kFloat32 || p.shape.size() != 4 || p.shape[0] != 1 ||
       (p.pixel_axes != SpatialAxes(4) && !nhwc)) {
+    std::string remedy = "; export the model with such an input";
+    if (p.dtype == DType::kFloat32 && p.shape.size() == 4 && p.shape[0] != 1) {
+      remedy = "; try --shape " + port.info.name + "=1";
+      for (size_t i = 1; i < 4; ++i) remedy += "x" + std::to_string(p.shape[i]);
+    }
     return Error{ErrorCode::kUnsupported, "input '" + port.info.name + "' of type " +
                                               NameOf(p.dtype) + " and shape " + ToString(p.shape) +
-                                              " is not a float32 image of batch 1"};
+                                              " is not a float32 image of batch 1" + remedy};
   }
   const MaskView mask = state_->Mask(port.mask);
   ImageTarget target;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "post/class_names.h"
+#include "post/parse_json.h"
 #include "post/presets.h"
 
 namespace deltacnn {
@@ -192,10 +193,13 @@ Result<json> ReadPresetFile(const std::string& path) {
     return Error{ErrorCode::kIo,
                  path + ": the preset file cannot be read or is larger than 16 MiB"};
   }
-  json file = json::parse(text, nullptr, false);
-  if (file.is_discarded() || !file.is_object()) {
+  std::string place;
+  json file = ParseJson<json>(text, place);
+  if (!file.is_object()) {
     return Error{ErrorCode::kUsage,
-                 path + ": not a JSON object; correct it, remove it or name a preset"};
+                 path +
+                     (file.is_discarded() ? ", " + place + ": not JSON" : ": not a JSON object") +
+                     "; correct it, remove it or name a preset"};
   }
   const auto decoder = file.find("decoder");
   if (decoder != file.end() && !decoder->is_string()) {

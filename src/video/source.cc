@@ -40,6 +40,9 @@ class VideoSource::Impl {
   double PtsOf(const AVFrame& picture);
   void CountErrors();
   Error NothingDecoded() const;
+  void Tell(const std::string& event) const {
+    if (options_.on_event) options_.on_event(event);
+  }
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   bool Pause(double seconds) const;
 
@@ -167,6 +170,7 @@ Result<bool> VideoSource::Impl::Reconnect(const Error& cause) {
   closed_media_errors_ += media_->decode_errors();
   media_.reset();
   discontinuity_ = true;
+  if (failed_attempts_ == 0) Tell(cause.message + "; trying again");
   Error error = cause;
   for (;; ++failed_attempts_) {
     if (options_.max_reconnects > 0 && failed_attempts_ >= options_.max_reconnects) {
@@ -228,7 +232,7 @@ Result<FrameView> VideoSource::Impl::Describe() {
   discontinuity_ = false;
   const std::string& path = inputs_.paths[next_path_ - 1];
   if (inputs_.kind == InputKind::kFiles && IsImagePath(path)) view->file = path;
-  failed_attempts_ = 0;
+  if (std::exchange(failed_attempts_, 0) > 0) Tell(DisplayName(input_) + " is back");
   last_ = *view;
   return view;
 }

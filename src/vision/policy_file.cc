@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <type_traits>
 
+#include "post/parse_json.h"
 #include "vision/policy_numbers.h"
 
 namespace deltacnn {
@@ -53,7 +54,10 @@ Result<VideoPolicy> ReadPolicyFile(const std::string& path) {
   };
   const std::string text = ReadStart(path);
   if (text.empty()) return fail("neither exact, balanced or fast nor a file that can be read");
-  const Json json = Json::parse(text, nullptr, false);
+  std::string place;
+  const Json json = ParseJson<Json>(text, place);
+  if (json.is_discarded())
+    return fail("is no policy file: not JSON at " + place + "; 'deltacnn tune' writes one");
   if (!json.is_object() || !json.contains(kVersionKey))
     return fail("is no policy file; 'deltacnn tune' writes one");
   VideoPolicy policy{.name = path};

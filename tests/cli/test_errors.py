@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import support
+from onnx import TensorProto, helper
 from support import call
 
 
@@ -60,12 +61,15 @@ from support import call
         "run MODEL CLIP --encoder libx264",
         "run MODEL CLIP --encode-crf 30",
         "verify MODEL CLIP --skip -1",
+        "verify MODEL CLIP --baseline skip:2 --policy fast",
+        "verify MODEL CLIP --baseline region --cutoff 0.1",
         "verify MODEL CLIP --skip 1000 --fly",
         "bench MODEL --active 0.5,x",
         "bench MODEL --active 1.5",
         "bench MODEL --seconds 0",
         "bench MODEL --spread wide",
         "bench MODEL CLIP --spread none",
+        "bench MODEL CLIP --active 0.5",
         "tune MODEL CLIP",
         "tune MODEL CLIP --target 2 -o FOLDER",
         "tune MODEL -o FOLDER",
@@ -78,6 +82,63 @@ def test_wrong_usage(detector: Path, clip: Path, tmp_path: Path, arguments: str)
     outcome.error_line(2)
     assert outcome.out == ""
     assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "inspect MODEL --json",
+        "inspect MODEL --isa",
+        "inspect",
+        "infer MODEL --out",
+        "run MODEL CLIP --save",
+        "run MODEL CLIP --jsonl",
+        "run MODEL CLIP --encode",
+        "run MODEL CLIP --preset",
+        "run MODEL CLIP --policy",
+        "run MODEL CLIP --size",
+        "verify MODEL CLIP --json",
+        "verify MODEL CLIP --html",
+        "verify MODEL CLIP --baseline",
+        "bench MODEL",
+        "bench MODEL --json",
+        "tune MODEL CLIP -o",
+    ],
+)
+def test_empty_values(detector: Path, clip: Path, arguments: str) -> None:
+    names = {"MODEL": detector, "CLIP": clip}
+    line = call(*(names.get(word, word) for word in arguments.split()), "").error_line(2)
+    assert "the value is empty" in line
+
+
+@pytest.mark.parametrize("value", ["nan", "-NaN", "nan(1)", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "run MODEL CLIP --tolerance",
+        "run MODEL CLIP --cutoff",
+        "run MODEL CLIP --strong",
+        "run MODEL CLIP --background",
+        "run MODEL CLIP --reach",
+        "run MODEL CLIP --conf",
+        "run MODEL CLIP --iou",
+        "run MODEL CLIP --fps",
+        "run MODEL CLIP --budget",
+        "verify MODEL CLIP --conf",
+        "bench MODEL --active",
+        "bench MODEL --seconds",
+        "tune MODEL CLIP -o - --target",
+        "tune MODEL CLIP -o - --conf",
+    ],
+)
+def test_options_want_finite_numbers(
+    detector: Path, clip: Path, arguments: str, value: str
+) -> None:
+    names = {"MODEL": detector, "CLIP": clip}
+    command = [names.get(word, word) for word in arguments.split()]
+    line = call(*command[:-1], f"{command[-1]}={value}").error_line(2)
+    assert command[-1] in line
+    assert value in line
 
 
 @pytest.mark.parametrize(
@@ -102,6 +163,21 @@ def test_help_and_version() -> None:
 def test_models_with_several_inputs_take_no_video(clip: Path, tmp_path: Path) -> None:
     model = support.make_sum(tmp_path / "sum.onnx")
     assert "2 inputs" in call("run", model, clip).error_line(2)
+
+
+def test_inputs_that_are_no_picture(clip: Path, tmp_path: Path) -> None:
+    def model(kind: int, batch: int) -> Path:
+        picture = helper.make_tensor_value_info("x", kind, [batch, 3, 8, 8])
+        result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 3, 8, 8])
+        cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+        return support.save(tmp_path / f"{kind}.onnx", [cast], [picture], [result])
+
+    batch = model(TensorProto.FLOAT, 8)
+    assert "; try --shape x=1x3x8x8" in call("run", batch, clip).error_line(2)
+    call("run", batch, clip, "--shape", "x=1x3x8x8", "--frames", 2).good()
+    levels = call("run", model(TensorProto.UINT8, 1), clip).error_line(2)
+    assert "uint8" in levels
+    assert "export" in levels
 
 
 @pytest.fixture

@@ -142,6 +142,41 @@ def test_infer_reads_every_version(tmp_path: Path, version: tuple[int, int]) -> 
         np.testing.assert_array_equal(np.load(tmp_path / "sum.npy"), a + b)
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", "line 1, column 1"),
+        ("yolox", "line 1, column 1"),
+        ('{"conf": 0.5,\n "iou" 0.5}', "line 2, column "),
+        ('{"conf": 0.5,\n "iou": 0.5', "line 2, column "),
+        ('{"names": ["caf\xe9"]}', "line 1, column "),
+    ],
+)
+def test_bad_json_beside_a_model(
+    detector: Path, clip: Path, tmp_path: Path, text: str, place: str
+) -> None:
+    model = tmp_path / "m.onnx"
+    model.write_bytes(detector.read_bytes())
+    (tmp_path / "m.json").write_bytes(text.encode("latin-1"))
+    line = call("run", model, clip).error_line(2)
+    assert f"{tmp_path / 'm.json'}, {place}" in line
+    assert ": not JSON; correct it" in line
+    (tmp_path / "m.json").write_text("[1, 2]")
+    assert "not a JSON object" in call("run", model, clip).error_line(2)
+
+
+def test_names_are_given_once(detector: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 64, 64), np.float32))
+    for option, values in (
+        ("--input", 2 * [f"images={tmp_path / 'x.npy'}"]),
+        ("--shape", ["images=1x3x64x64", "images=1x3x32x32"]),
+        ("--value", ["images=1", "images=2"]),
+    ):
+        options = [word for value in values for word in (option, value)]
+        line = call("infer", detector, *options, "--out", tmp_path / "out").error_line(2)
+        assert f"{option} images: is given twice" in line
+
+
 def test_infer_refuses_inputs_that_do_not_fit(tmp_path: Path) -> None:
     model = support.make_sum(tmp_path / "sum.onnx")
     np.save(tmp_path / "a.npy", np.zeros((2, 3), np.float32))

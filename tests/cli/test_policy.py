@@ -9,10 +9,8 @@ import pytest
 import support
 from support import call
 
-POLICY_KEYS = {
-    "deltacnn_policy", "model", "tolerance", "reach", "cutoff", "strong", "background", "refresh",
-    "target", "measured",
-}  # fmt: skip
+POLICY_NUMBERS = {"tolerance", "reach", "cutoff", "strong", "background", "refresh"}
+POLICY_KEYS = {"deltacnn_policy", "model", "target", "measured"} | POLICY_NUMBERS
 
 
 def verify(model: Path, clip: Path, *options: str | Path | int) -> dict:
@@ -42,6 +40,20 @@ def test_a_policy_file_says_what_options_say(
         assert "tuned for other.onnx" in outcome.err
 
 
+def test_reports_hold_the_numbers_in_force(detector: Path, clip: Path) -> None:
+    options = ["--cutoff", 0.07, "--reach", 2, "--json", "-"]
+    for command in (["verify", "--frames", 2], ["bench", "--seconds", 0.01]):
+        report = json.loads(call(command[0], detector, clip, *command[1:], *options).good().out)
+        assert report["policy"] == "balanced"
+        numbers = report["policy_numbers"]
+        assert numbers.keys() == POLICY_NUMBERS
+        assert numbers["cutoff"] == 0.07
+        assert numbers["reach"] == 2
+        assert numbers["tolerance"] == 5
+    baseline = verify(detector, clip, "--baseline", "skip:2", "--frames", 2)
+    assert baseline["policy_numbers"] is None
+
+
 def test_what_a_policy_file_leaves_out_gives_nothing_up(
     detector: Path, noisy_clip: Path, tmp_path: Path
 ) -> None:
@@ -54,8 +66,9 @@ def test_what_a_policy_file_leaves_out_gives_nothing_up(
     ("text", "named"),
     [
         ("", "nor a file"),
-        ("Once upon a time", "no policy file"),
+        ("Once upon a time", "no policy file: not JSON at line 1, column 1"),
         ("[1, 2]", "no policy file"),
+        ('{"deltacnn_policy": 1,\n  "reach": 1,\n}', "line 3, column 1"),
         ('{"reach": 1}', "no policy file"),
         ('{"deltacnn_policy": 2}', "deltacnn_policy"),
         ('{"deltacnn_policy": 1, "speed": 9}', "speed"),

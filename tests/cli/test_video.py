@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -193,6 +195,30 @@ def test_run_refuses_what_is_no_size(detector: Path, clip: Path, size: str) -> N
     outcome = call("run", detector, clip, "--raw", "yuv420p", "--size", size)
     assert outcome.code == 2
     assert size in outcome.err
+
+
+def test_a_lost_stream_is_told_and_comes_back(detector: Path, clip: Path, tmp_path: Path) -> None:
+    stream = tmp_path / "clip.ts"
+    support.ffmpeg("-i", clip, "-c", "copy", stream)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    connection.sendall(stream.read_bytes())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        outcome = call("run", detector, address, "--frames", 40, "--jsonl", "-").good()
+        thread.join(timeout=support.TIMEOUT_SECONDS)
+    assert len(answers(outcome.out)) == 40
+    events = [line for line in outcome.err.splitlines() if address in line]
+    assert events == [
+        f"lost '{address}': the server ended it; trying again",
+        f"'{address}' is back",
+    ]
 
 
 def test_damage_starts_afresh(detector: Path, clip: Path, tmp_path: Path) -> None:
