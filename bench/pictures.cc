@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "deltacnn/video.h"
-#include "video/pixel_format.h"
 
 namespace deltacnn::bench {
 namespace {
@@ -30,7 +29,7 @@ class Frames {
       const auto frame = source->Next();
       if (!frame.ok()) return frame.error();
       if (!*frame) break;
-      Keep(**frame);
+      views_.push_back((*frame)->CopyTo(pixels_.emplace_back()));
     }
     if (views_.size() < 2) return Error{ErrorCode::kIo, path + ": fewer than two frames"};
     return {};
@@ -43,24 +42,6 @@ class Frames {
   }
 
  private:
-  void Keep(FrameView frame) {
-    const PixelLayout& layout = LayoutOf(frame.format);
-    for (int p = 0; p < layout.planes; ++p) {
-      const ComponentLayout& plane = PlaneLayout(layout, p);
-      const int bytes = PlaneRowBytes(plane, frame.width);
-      std::vector<uint8_t>& pixels = pixels_.emplace_back();
-      for (int y = 0; y < PlaneHeight(plane, frame.height); ++y) {
-        const uint8_t* row = frame.planes[p] + y * frame.strides[p];
-        pixels.insert(pixels.end(), row, row + bytes);
-      }
-      frame.planes[p] = pixels.data();
-      frame.strides[p] = bytes;
-    }
-    frame.motion_vectors = {};
-    frame.block_qp = {};
-    views_.push_back(frame);
-  }
-
   std::deque<std::vector<uint8_t>> pixels_;
   std::vector<FrameView> views_;
   int at_ = 0;

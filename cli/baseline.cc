@@ -64,7 +64,7 @@ class Skip final : public Sparing {
 };
 
 /// A part of a picture.
-struct Region {
+struct Crop {
   int x = 0;
   int y = 0;
   int width = 0;
@@ -79,7 +79,7 @@ struct Region {
 };
 
 /// The changed blocks' bounding box, in pixels.
-Region Bounds(const BlockMap& changed) {
+Crop Bounds(const BlockMap& changed) {
   int left = changed.columns;
   int right = 0;
   int top = changed.rows;
@@ -99,19 +99,19 @@ Region Bounds(const BlockMap& changed) {
 
 /// A square with some room around the bounds, as far as the picture goes. Its corner is even: that
 /// is where chroma samples lie.
-Region Square(const Region& bounds, int width, int height) {
+Crop Square(const Crop& bounds, int width, int height) {
   constexpr double kRoom = 1.25;
   constexpr int kSmallest = 320;  // networks do badly on less context
   const int side =
       std::max(kSmallest, static_cast<int>(kRoom * std::max(bounds.width, bounds.height)));
-  Region region{.width = std::min(side, width), .height = std::min(side, height)};
+  Crop region{.width = std::min(side, width), .height = std::min(side, height)};
   region.x = std::clamp(bounds.x + (bounds.width - side) / 2, 0, width - region.width) & ~1;
   region.y = std::clamp(bounds.y + (bounds.height - side) / 2, 0, height - region.height) & ~1;
   return region;
 }
 
 /// The region as a picture of its own.
-FrameView Cut(const FrameView& frame, const Region& region) {
+FrameView Cut(const FrameView& frame, const Crop& region) {
   FrameView part = frame;
   const PixelLayout& layout = LayoutOf(frame.format);
   for (int p = 0; p < layout.planes; ++p) {
@@ -181,7 +181,7 @@ class MotionRegion final : public Sparing {
   }
 
   ChangeDetector changes_;
-  Region region_;
+  Crop region_;
   Answer seen_;
   Answer held_;
 };

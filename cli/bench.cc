@@ -209,6 +209,8 @@ Status Bench(const BenchArguments& arguments) {
     return Error{ErrorCode::kUsage,
                  "--spread none: is for synthetic changes; leave it or the video out"};
   }
+  if (!arguments.video.path.empty() && arguments.active != BenchArguments{}.active)
+    Note("--active is for synthetic changes: here the video says what changes");
   const Output output{"--json", arguments.json};
   DELTACNN_RETURN_IF_ERROR(
       CheckOutputs({output}, InputsOf(arguments.model, arguments.video, {arguments.policy.name})));

@@ -2,10 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "terminal.h"
-#include "video/pixel_format.h"
 #include "video_input.h"
 
 namespace deltacnn::cli {
@@ -22,36 +19,15 @@ Result<Clip> Clip::Read(const VideoArguments& video, int64_t skip, int64_t frame
     if (!frame.ok()) return frame.error();
     if (!*frame) break;
     if (skip-- > 0) continue;
-    bytes += clip.Keep(**frame);
+    std::vector<uint8_t>& pixels = clip.pixels_.emplace_back();
+    clip.frames_.push_back((*frame)->CopyTo(pixels));
+    bytes += pixels.size();
     if (progress.due()) progress.Show(fmt::format("reading frame {}", clip.frames_.size()));
   }
   if (clip.frames_.empty())
     return Error{ErrorCode::kUsage,
                  video.path + ": has no frame after those that --skip leaves out"};
   return clip;
-}
-
-/// Copies a frame; returns its bytes.
-uint64_t Clip::Keep(const FrameView& frame) {
-  const PixelLayout& layout = LayoutOf(frame.format);
-  std::vector<uint8_t>& pixels = pixels_.emplace_back();
-  FrameView kept = frame;
-  kept.motion_vectors = {};
-  kept.block_qp = {};
-  std::array<size_t, 3> first{};
-  for (int p = 0; p < layout.planes; ++p) {
-    const ComponentLayout& plane = PlaneLayout(layout, p);
-    const ptrdiff_t row_bytes = PlaneRowBytes(plane, frame.width);
-    first[p] = pixels.size();
-    kept.strides[p] = row_bytes;
-    for (int y = 0; y < PlaneHeight(plane, frame.height); ++y) {
-      const uint8_t* row = frame.planes[p] + y * frame.strides[p];
-      pixels.insert(pixels.end(), row, row + row_bytes);
-    }
-  }
-  for (int p = 0; p < layout.planes; ++p) kept.planes[p] = pixels.data() + first[p];
-  frames_.push_back(kept);
-  return pixels.size();
 }
 
 }  // namespace deltacnn::cli

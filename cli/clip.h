@@ -22,8 +22,6 @@ class Clip {
   const std::vector<FrameView>& frames() const { return frames_; }
 
  private:
-  uint64_t Keep(const FrameView& frame);
-
   std::vector<FrameView> frames_;
   std::vector<std::vector<uint8_t>> pixels_;  // what frames_ points to
 };

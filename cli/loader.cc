@@ -104,8 +104,8 @@ int ThreadCount(const ModelArguments& arguments) {
 std::shared_ptr<Executor> MakeExecutor(const ModelArguments& arguments) {
   const int threads = ThreadCount(arguments);
   if (const int cores = CoreCount(); threads > cores) {
-    Note("--threads {} on {} cores is slower than --threads {}: threads wait for one another",
-         threads, cores, cores);
+    Note("--threads {}: more threads than cores are slower; cores for this process: {}", threads,
+         cores);
   }
   return MakeThreadPool(threads);
 }

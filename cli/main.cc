@@ -110,7 +110,9 @@ CLI::Option* AddVideo(CLI::App& command, VideoArguments& video) {
   command.add_option("--size", video.size, "Of raw video; of a camera: the size to ask for")
       ->type_name("WIDTHxHEIGHT");
   command
-      .add_option("--fps", video.fps, "Of raw video and images; of a camera: the rate to ask for")
+      .add_option(
+          "--fps", video.fps,
+          "Of raw video, images and streams without times; of a camera: the rate to ask for")
       ->check(Between(0.001, 1e6));
   return command.add_option(
       "VIDEO", video.path,
@@ -203,12 +205,10 @@ void AddVerify(CLI::App& app, VerifyArguments& arguments, Action& action) {
 void AddBench(CLI::App& app, BenchArguments& arguments, Action& action) {
   CLI::App& command = *app.add_subcommand("bench", "Time dense and incremental steps");
   AddModel(command, arguments.model);
-  CLI::Option* video = AddVideo(command, arguments.video)
-                           ->description("As VIDEO of run (default: synthetic changes)");
+  AddVideo(command, arguments.video)->description("As VIDEO of run (default: synthetic changes)");
   AddPolicy(command, arguments.policy);
   command
       .add_option("--active", arguments.active, "Shares of the input that change, without VIDEO")
-      ->excludes(video)
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(Between(0.0, 1.0))

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "deltacnn/result.h"
 
@@ -121,6 +122,10 @@ struct FrameView {
     frame.range = ColorRange::kFull;
     return frame;
   }
+
+  /// A copy of the picture in `memory`, for as long as that stays: without motion vectors,
+  /// quantisers and file name, and without gaps between rows.
+  FrameView CopyTo(std::vector<uint8_t>& memory) const;
 
   /// kUsage if a size is outside 1..kMaxSide, a plane is missing or a stride is shorter than a row.
   Status Check() const;

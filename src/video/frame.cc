@@ -7,6 +7,27 @@
 
 namespace deltacnn {
 
+FrameView FrameView::CopyTo(std::vector<uint8_t>& memory) const {
+  const PixelLayout& layout = LayoutOf(format);
+  FrameView copy = *this;
+  copy.motion_vectors = {};
+  copy.block_qp = {};
+  copy.file = {};
+  memory.clear();
+  std::array<size_t, 3> first{};
+  for (int p = 0; p < layout.planes; ++p) {
+    const ComponentLayout& plane = PlaneLayout(layout, p);
+    copy.strides[p] = PlaneRowBytes(plane, width);
+    first[p] = memory.size();
+    for (int y = 0; y < PlaneHeight(plane, height); ++y) {
+      const uint8_t* row = planes[p] + y * strides[p];
+      memory.insert(memory.end(), row, row + copy.strides[p]);
+    }
+  }
+  for (int p = 0; p < layout.planes; ++p) copy.planes[p] = memory.data() + first[p];
+  return copy;
+}
+
 Status FrameView::Check() const {
   const std::string place = "frame of " + std::to_string(width) + "x" + std::to_string(height);
   if (format > PixelFormat::kBgra32) {

@@ -69,7 +69,6 @@ from support import call
         "bench MODEL --seconds 0",
         "bench MODEL --spread wide",
         "bench MODEL CLIP --spread none",
-        "bench MODEL CLIP --active 0.5",
         "tune MODEL CLIP",
         "tune MODEL CLIP --target 2 -o FOLDER",
         "tune MODEL -o FOLDER",

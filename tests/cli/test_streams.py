@@ -65,7 +65,12 @@ def test_threads_beyond_the_cores_are_noted(
             ["infer", image_filter, *tensor],
         ):
             notes = call(*command, "--threads", 3).good().err
-            assert notes.count("--threads 3 on 1 cores is slower than --threads 1") == 1
+            assert (
+                notes.count(
+                    "--threads 3: more threads than cores are slower; cores for this process: 1"
+                )
+                == 1
+            )
         one = call("verify", detector, clip, "--frames", 2, "--threads", 0, "--json", "-").good()
         assert json.loads(one.out)["threads"] == 1
         assert "slower" not in one.err

@@ -364,6 +364,12 @@ def test_bench_times_synthetic_changes(detector: Path, tmp_path: Path) -> None:
     assert none["macs_share"] == 0
 
 
+def test_bench_on_a_video_says_that_it_ignores_shares(detector: Path, clip: Path) -> None:
+    outcome = call("bench", detector, clip, "--seconds", 0.05, "--active", 0.5).good()
+    assert "--active" in outcome.err
+    assert "--active" not in call("bench", detector, clip, "--seconds", 0.05).good().err
+
+
 def test_bench_without_spread_updates_the_same_share_everywhere(
     detector: Path, tmp_path: Path
 ) -> None:
