@@ -128,8 +128,9 @@ TEST(VisionModel, SaysWhatIsWrong) {
   EXPECT_EQ(VisionModel::Load("no.onnx").error().code, ErrorCode::kIo);
   EXPECT_EQ(VisionModel::Load(kAssets + "detector.onnx", {}, "yunet").error().code,
             ErrorCode::kUsage);
-  EXPECT_EQ(VisionModel::Load(kAssets + "detector.onnx", {.isa = "Z80"}).error().code,
-            ErrorCode::kUsage);
+  PlanOptions options;
+  options.isa = "Z80";
+  EXPECT_EQ(VisionModel::Load(kAssets + "detector.onnx", options).error().code, ErrorCode::kUsage);
 }
 
 }  // namespace
