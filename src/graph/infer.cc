@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "core/evaluate.h"
+#include "graph/expansion.h"
 #include "graph/lower.h"
 #include "ops/op.h"
 
@@ -36,6 +38,9 @@ constexpr int64_t kMaxAxisTable = int64_t{1} << 26;
 constexpr uint64_t kMaxFoldedBytes = uint64_t{1} << 30;
 
 constexpr size_t kMostAxes = 60;  // axis sets are 64 bits wide
+
+constexpr int64_t kOnnxFloat = 1;  // TensorProto.DataType
+constexpr int64_t kOnnxDouble = 11;
 
 bool WithinLimits(const Shape& shape) {
   if (shape.size() > kMostAxes) return false;
@@ -261,6 +266,12 @@ Status FixValue(Graph& graph, ValueId id, const std::vector<double>& numbers) {
 
 bool IsIf(const Node& node) { return node.op == "If" && node.domain.empty(); }
 
+/// Null if a model may not name it.
+const OpDef* OperatorOf(const Node& node) {
+  const OpDef* op = node.domain.empty() ? FindOp(node.op) : nullptr;
+  return op == nullptr || op->internal ? nullptr : op;
+}
+
 /// What InferShapes does, node by node.
 class ShapeInference {
  public:
@@ -271,21 +282,81 @@ class ShapeInference {
         known_(graph.values.size(), Known::kStatic) {}
 
   Inference Run() {
-    std::vector<bool> skipped;  // in branches not taken
-    for (Node& node : graph_.nodes) {
-      skipped.push_back(!MayRun(graph_, node));
-      const Known outputs = skipped.back() ? Known::kNothing : Visit(node);
-      for (const ValueId out : node.outputs)
-        if (out != kNoValue) known_[static_cast<size_t>(out)] = outputs;
-      if (skipped.back()) continue;
-      result_.dynamic.push_back(outputs == Known::kDynamic);
-      if (outputs != Known::kDynamic) node.guards.clear();
+    for (Node& node : std::exchange(graph_.nodes, {})) {
+      if (MayRun(graph_, node)) {
+        Append(std::move(node));
+      } else {
+        SetKnown(node, Known::kNothing);  // in a branch not taken
+      }
     }
-    EraseNodes(graph_, skipped);
     return std::move(result_);
   }
 
  private:
+  void Append(Node node) {
+    if (RefusesDoubles(node)) return AppendInFloats(node);
+    const Known outputs = Visit(node);
+    SetKnown(node, outputs);
+    result_.dynamic.push_back(outputs == Known::kDynamic);
+    if (outputs != Known::kDynamic) node.guards.clear();
+    graph_.nodes.push_back(std::move(node));
+  }
+
+  void SetKnown(const Node& node, Known known) {
+    known_.resize(graph_.values.size(), Known::kStatic);
+    for (const ValueId out : node.outputs)
+      if (out != kNoValue) known_[static_cast<size_t>(out)] = known;
+  }
+
+  bool IsDouble(ValueId id) const {
+    return id != kNoValue && At(graph_, id).dtype == DType::kFloat64;
+  }
+
+  /// True of an operator that is not there for float64.
+  bool RefusesDoubles(const Node& node) {
+    const auto ready = [&](ValueId id) {
+      return id == kNoValue || (known_[static_cast<size_t>(id)] == Known::kStatic &&
+                                At(graph_, id).shape->size() <= kMostAxes);
+    };
+    const OpDef* op = OperatorOf(node);
+    if (op == nullptr || node.op == "Cast" || !std::ranges::all_of(node.inputs, ready) ||
+        std::ranges::none_of(node.inputs, [&](ValueId id) { return IsDouble(id); }))
+      return false;
+    InferContext context(node, graph_, max_folded_ / 2);
+    const Status status = op->infer(context);
+    return !status.ok() && status.error().code == ErrorCode::kUnsupported &&
+           !context.data_dependent();
+  }
+
+  /// The node computes in float32; the types of its inputs and outputs stay.
+  void AppendInFloats(const Node& node) {
+    std::vector<Node> parts;
+    Expansion expansion(graph_, node, parts);
+    Node single = node;
+    for (ValueId& in : single.inputs) {
+      if (!IsDouble(in)) continue;
+      const auto [floats, added] = floats_.try_emplace(in, kNoValue);
+      if (added) floats->second = expansion.Unknown(".single", "Cast", {in}, {{"to", kOnnxFloat}});
+      in = floats->second;
+    }
+    for (ValueId& out : single.outputs)
+      if (out != kNoValue) out = AddUnknown(graph_, At(graph_, out).name + ".single");
+    const std::vector<ValueId> results = single.outputs;
+    parts.push_back(std::move(single));
+    for (Node& part : std::exchange(parts, {})) Append(std::move(part));
+    for (size_t o = 0; o < results.size(); ++o) {
+      if (results[o] == kNoValue) continue;
+      // Results that are numbers are of the type of the first input.
+      if (IsDouble(node.inputs[0]) && At(graph_, results[o]).dtype == DType::kFloat32) {
+        floats_[node.outputs[o]] = results[o];
+        expansion.Append(".double", "Cast", {results[o]}, {node.outputs[o]}, {{"to", kOnnxDouble}});
+      } else {
+        expansion.Append(".same", "Identity", {results[o]}, {node.outputs[o]});
+      }
+    }
+    for (Node& part : parts) Append(std::move(part));
+  }
+
   /// Each of the steps tells what is known of the node's outputs.
   Known Visit(Node& node) {
     std::erase_if(node.guards, [&](const Guard& guard) {
@@ -303,8 +374,8 @@ class ShapeInference {
                                                     std::to_string(kMostAxes) + " dimensions"});
       }
     }
-    const OpDef* op = node.domain.empty() ? FindOp(node.op) : nullptr;
-    if (!late_choice && (op == nullptr || op->internal)) {
+    const OpDef* op = OperatorOf(node);
+    if (!late_choice && op == nullptr) {
       const std::string domain = node.domain.empty() ? "" : " of domain '" + node.domain + "'";
       return Report(node, {ErrorCode::kUnsupported,
                            "operator" + domain + " is not supported" +
@@ -378,7 +449,8 @@ class ShapeInference {
   bool fold_;
   uint64_t max_folded_;
   uint64_t folded_bytes_ = 0;
-  std::vector<Known> known_;  // of every value
+  std::vector<Known> known_;           // of every value
+  std::map<ValueId, ValueId> floats_;  // the float32 of float64 values, as far as they are there
   Inference result_;
 };
 

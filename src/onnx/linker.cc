@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graph/data_type.h"
+#include "graph/lower.h"
 #include "onnx/read_error.h"
 #include "onnx/topological_sort.h"
 
@@ -23,7 +24,7 @@ TensorPtr MakeTensor(DType dtype, Shape shape, std::span<const T> elements) {
   return tensor;
 }
 
-/// The value of a Constant node.
+/// The value of a Constant node; null if it is none of dense numbers.
 TensorPtr ValueOf(const Node& constant) {
   for (const auto& [key, attribute] : constant.attributes) {
     if (!key.starts_with("value")) continue;
@@ -41,9 +42,10 @@ TensorPtr ValueOf(const Node& constant) {
       return MakeTensor<int64_t>(DType::kInt64, {static_cast<int64_t>(list->size())}, *list);
     }
   }
-  throw ReadError(ErrorCode::kUnsupported,
-                  Describe(constant) + " holds no dense numbers (export the model without it)");
+  return nullptr;
 }
+
+bool IsConstant(const Node& node) { return node.op == "Constant" && node.domain.empty(); }
 
 // Calls and branches may be spelled out many times over: a small file can ask for any number of
 // nodes.
@@ -103,6 +105,8 @@ class Linker {
     ResolveOutputs(&main);
     AnnotateValues(main);
     SortNodes(&graph_);
+    RemoveDeadNodes(graph_);
+    CheckConstants();
     CleanNames();
     return std::move(graph_);
   }
@@ -118,6 +122,7 @@ class Linker {
                                   Scope* scope);
   void ResolveOutputs(Scope* scope);
   void AnnotateValues(const Scope& scope);
+  void CheckConstants();
   void CleanNames();
   ValueId Define(std::string_view name, const std::string& producer, Scope* scope);
   ValueId Resolve(std::string_view name, const std::string& consumer, Scope* scope);
@@ -188,12 +193,14 @@ void Linker::LinkNode(const ParsedNode& parsed, std::vector<ValueId> outputs, Sc
     }
   }
   Count(BytesOf(node));
-  if (node.op == "Constant" && node.domain.empty()) {
+  if (IsConstant(node)) {
     if (node.outputs.size() != 1 || !parsed.inputs.empty()) {
       throw Invalid(what + " must have one output and no input");
     }
-    if (node.outputs[0] != kNoValue) SetConstant(node.outputs[0], ValueOf(node));
-    return;
+    if (TensorPtr value = ValueOf(node)) {
+      if (node.outputs[0] != kNoValue) SetConstant(node.outputs[0], std::move(value));
+      return;
+    }
   }
   for (const std::string_view input : parsed.inputs) {
     node.inputs.push_back(input.empty() ? kNoValue : Resolve(input, what, scope));
@@ -320,6 +327,16 @@ void Linker::AnnotateValues(const Scope& scope) {
         value.dtype_known = true;
       }
       if (info.shape) value.shape = info.shape;
+    }
+  }
+}
+
+/// Those of numbers are nodes no more; others matter only if something reads them.
+void Linker::CheckConstants() {
+  for (const Node& node : graph_.nodes) {
+    if (IsConstant(node)) {
+      throw ReadError(ErrorCode::kUnsupported,
+                      Describe(node) + " holds no dense numbers (export the model without it)");
     }
   }
 }

@@ -21,6 +21,9 @@ struct IndexMap {
 /// The map of a node of the Move family. Inputs that it depends on are constants of `graph`.
 IndexMap MakeIndexMap(const Graph& graph, const Node& node);
 
+/// The first position that a Slice takes along an axis of `dim` elements.
+int64_t SliceStart(int64_t start, int64_t step, int64_t dim);
+
 /// If every output pixel is a contiguous part of the input's memory at a regular distance, the
 /// place of the output there: no element has to move. `out` has dtype, shape and pixel axes.
 std::optional<Placement> AliasPlacement(const IndexMap& map, const Placement& in,

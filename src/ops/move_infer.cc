@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "ops/broadcast.h"
+#include "ops/move.h"
 #include "ops/op.h"
 
 namespace deltacnn {
@@ -85,14 +86,10 @@ Result<Shape> SlicedShape(InferContext& context) {
     const int64_t step = steps->empty() ? 1 : (*steps)[k];
     if (step == 0 || step < -kLargest || step > kLargest)
       return context.Invalid("step " + std::to_string(step) + " is out of range");
-    const auto clip = [&](int64_t i) {
-      i = std::clamp(i, -kLargest, kLargest);
-      if (i < 0) i += dim;
-      return step > 0 ? std::clamp<int64_t>(i, 0, dim) : std::clamp<int64_t>(i, -1, dim - 1);
-    };
+    const int64_t first = SliceStart((*starts)[k], step, dim);
     // An end of "minus infinity" means past the first element in a reversed slice.
-    const int64_t first = clip((*starts)[k]);
-    const int64_t last = clip((*ends)[k]);
+    const int64_t end = (*ends)[k] < 0 ? (*ends)[k] + dim : (*ends)[k];
+    const int64_t last = std::clamp<int64_t>(end, step > 0 ? 0 : -1, dim);
     const int64_t length = step > 0 ? last - first : first - last;
     const int64_t stride = step > 0 ? step : -step;
     dim = length <= 0 ? 0 : (length + stride - 1) / stride;

@@ -120,10 +120,7 @@ IndexMap SliceMap(const Graph& graph, const Node& node, const Shape& in, const S
   for (size_t k = 0; k < axes.size(); ++k) {
     const size_t axis = FromFront(axes[k], in.size());
     step[axis] = steps.empty() ? 1 : steps[k];
-    const int64_t dim = in[axis];
-    const int64_t s = starts[k] < 0 ? starts[k] + dim : starts[k];
-    start[axis] =
-        step[axis] > 0 ? std::clamp<int64_t>(s, 0, dim) : std::clamp<int64_t>(s, -1, dim - 1);
+    start[axis] = SliceStart(starts[k], step[axis], in[axis]);
   }
   return AxisWise(in.size(), out, SameAxes(in.size()),
                   [&](size_t b, int64_t i) { return start[b] + i * step[b]; });
@@ -198,6 +195,11 @@ IndexMap BlockMap(const Node& node, const Shape& in, const Shape& out) {
 }
 
 }  // namespace
+
+int64_t SliceStart(int64_t start, int64_t step, int64_t dim) {
+  if (start < 0) start += dim;
+  return std::min(std::max<int64_t>(start, 0), step > 0 ? dim : dim - 1);
+}
 
 IndexMap MakeIndexMap(const Graph& graph, const Node& node) {
   const Shape& in = ShapeOf(graph, node.inputs[0]);

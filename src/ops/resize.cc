@@ -17,6 +17,7 @@ enum class Coordinates {
   kHalfPixel,
   kHalfPixelSymmetric,
   kPytorchHalfPixel,
+  kTfHalfPixelForNn,
   kAlignCorners
 };
 enum class Rounding { kPreferFloor, kPreferCeil, kFloor, kCeil };
@@ -64,6 +65,7 @@ constexpr Choice<Coordinates> kCoordinates[] = {
     {"half_pixel", Coordinates::kHalfPixel},
     {"half_pixel_symmetric", Coordinates::kHalfPixelSymmetric},
     {"pytorch_half_pixel", Coordinates::kPytorchHalfPixel},
+    {"tf_half_pixel_for_nn", Coordinates::kTfHalfPixelForNn},
     {"align_corners", Coordinates::kAlignCorners}};
 constexpr Choice<Rounding> kRoundings[] = {{"round_prefer_floor", Rounding::kPreferFloor},
                                            {"round_prefer_ceil", Rounding::kPreferCeil},
@@ -200,6 +202,8 @@ float InputPosition(Coordinates coordinates, const AxisSize& axis, int o) {
     }
     case Coordinates::kPytorchHalfPixel:
       return axis.outputs > 1 ? half_pixel : 0.0f;
+    case Coordinates::kTfHalfPixelForNn:
+      return (at + 0.5f) / axis.scale;
     case Coordinates::kAlignCorners:
       break;
   }

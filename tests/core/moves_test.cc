@@ -105,6 +105,20 @@ TEST(Moves, AnImageWithItsChannelsLastIsReadWhereItLies) {
   EXPECT_EQ(got.output, RunOn(first, planes).output);
 }
 
+TEST(Moves, AReversedSliceStartsWithinItsAxis) {
+  const auto slice = [](int64_t start, int64_t end) {
+    GraphMaker net;
+    const ValueId x = net.Input("x", {3});
+    net.Output(net.Add("Slice",
+                       {x, Ints(net, {start}), Ints(net, {end}), Ints(net, {0}), Ints(net, {-1})}));
+    return RunOn(net, Floats({3}, {1, 2, 3})).output;
+  };
+  using Elements = std::vector<float>;
+  EXPECT_EQ(slice(INT64_MAX, INT64_MIN), Elements({3, 2, 1}));
+  EXPECT_EQ(slice(1, -4), Elements({2, 1}));
+  EXPECT_EQ(slice(-5, INT64_MIN), Elements({1}));
+}
+
 TEST(Moves, AGatherOfAdjacentPositionsIsASlice) {
   const Tensor image = Image();
   const auto x = image.as<float>();

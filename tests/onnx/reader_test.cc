@@ -227,6 +227,7 @@ TEST(Reader, SortsNodesAndKeepsTheOrderOtherwise) {
   ModelBuilder builder;
   builder.Input("x")
       .Output("e")
+      .Output("a")
       .Node("Op", {"d", "b"}, {"e"}, {}, "E")
       .Node("Op", {"x"}, {"b"}, {}, "B")
       .Node("Op", {"c", "c"}, {"d"}, {}, "D")
@@ -236,6 +237,20 @@ TEST(Reader, SortsNodesAndKeepsTheOrderOtherwise) {
   const Result<Graph> graph = Read(builder);
   ASSERT_TRUE(graph.ok()) << graph.error().message;
   EXPECT_EQ(NodeNames(*graph), Names({"B", "C", "D", "E", "A"}));
+}
+
+TEST(Reader, LeavesOutWhatNoOutputNeeds) {
+  ModelBuilder builder;
+  builder.Input("x")
+      .Output("y")
+      .Node("Constant", {}, {"text"},
+            {AttributeMessage("value_string", AttributeType::kString, [](auto&) {})})
+      .Node("Custom", {"x", "text"}, {"a"})
+      .Node("Relu", {"x"}, {"y"})
+      .Node("Custom", {"a", "y"}, {"b", ""});
+  const Result<Graph> graph = Read(builder);
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  EXPECT_EQ(NodeNames(*graph), Names({"Relu_2"}));
 }
 
 TEST(Reader, SortsALongReversedChain) {

@@ -21,6 +21,7 @@ float Position(const std::string& coordinates, float o, float scale, float in, f
     return out > 1 ? o * (in - 1) / (out - 1) : 0;
   }
   if (coordinates == "pytorch_half_pixel" && out <= 1) return 0;
+  if (coordinates == "tf_half_pixel_for_nn") return (o + 0.5f) / scale;
   const float x = (o + 0.5f) / scale - 0.5f;
   if (coordinates == "half_pixel_symmetric") return x + in / 2 * (1 - out / (scale * in));
   return x;
@@ -172,6 +173,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Method{"nearest", "half_pixel", "round_prefer_ceil"},
                       Method{"nearest", "align_corners", "ceil"},
                       Method{"nearest", "pytorch_half_pixel", "floor"},
+                      Method{"nearest", "tf_half_pixel_for_nn", "floor"},
                       Method{"linear", "half_pixel"}, Method{"linear", "align_corners"},
                       Method{"linear", "asymmetric"}, Method{"linear", "pytorch_half_pixel"},
                       Method{"linear", "half_pixel_symmetric"}, Method{"cubic", "half_pixel"},
