@@ -155,10 +155,14 @@ std::string NameInputs(const Graph& graph) {
 
 /// The input of this name; an error if there is none.
 Result<ValueId> FindInput(const Graph& graph, const std::string& name) {
-  for (const ValueId id : graph.inputs)
-    if (graph.values[static_cast<size_t>(id)].name == name) return id;
+  std::string names;
+  for (const ValueId id : graph.inputs) {
+    const std::string& known = At(graph, id).name;
+    if (known == name) return id;
+    if (names.size() < 200) names += (names.empty() ? "'" : ", '") + known + "'";
+  }
   return Error{ErrorCode::kUsage,
-               "the model has no input '" + name + "'; 'deltacnn inspect' lists its inputs"};
+               "the model has no input '" + OneLine(name) + "' (its inputs: " + names + ")"};
 }
 
 Status FixShapes(Graph& graph, const std::map<std::string, Shape>& shapes) {
