@@ -1,4 +1,5 @@
 // Assignments to slices put the new part between what is left of the old one.
+#include <span>
 #include <utility>
 
 #include "graph/expansion.h"
@@ -8,47 +9,88 @@
 namespace deltacnn {
 namespace {
 
-void Assign(Graph& graph, const Node& node, std::vector<Node>& nodes) {
-  Expansion parts(graph, node, nodes);
-  ValueId data = node.inputs[0];
-  Shape shape = *At(graph, data).shape;
-  ScatteredSlice slice = *FindScatteredSlice(shape, *graph.Constant(node.inputs[1]));
-  if (slice.count == 0) return parts.Finish("Identity", {data});
-  const bool steps = slice.step > 1;
-  if (steps) {  // each is a row of its own
-    shape[slice.axis] = slice.count;
-    shape.insert(shape.begin() + static_cast<ptrdiff_t>(++slice.axis), slice.step);
-    slice.count = 1;
-    data = parts.Add(".steps", "Reshape", {data}, shape);
+class Assignment {
+ public:
+  Assignment(Graph& graph, const Node& node, std::vector<Node>& nodes)
+      : graph_(graph), node_(node), nodes_(nodes), parts_(graph, node, nodes) {}
+
+  void Run() {
+    const ValueId data = node_.inputs[0];
+    const Shape whole = *At(graph_, data).shape;
+    const auto slice = *FindScatteredSlice(whole, *graph_.Constant(node_.inputs[1]));
+    if (slice.empty()) return parts_.Finish("Identity", {data});
+    Shape shape;     // of the data; each position of a step has an axis of its own
+    Shape assigned;  // that of the slice
+    for (size_t a = 0; a < whole.size(); ++a) {
+      const ScatteredAxis axis = a < slice.size() ? slice[a] : ScatteredAxis{.count = whole[a]};
+      const bool steps = axis.step > 1;
+      shape.push_back(steps ? axis.count : whole[a]);
+      assigned.push_back(axis.count);
+      if (steps) {
+        shape.push_back(axis.step);
+        assigned.push_back(1);
+      }
+      if (shape.back() != assigned.back()) cuts_.push_back({shape.size() - 1, axis.start});
+    }
+    assigned_ = Reshape(".assigned", node_.inputs[2], assigned);
+    if (cuts_.empty()) return parts_.Finish("Identity", {assigned_});
+    const auto joined = Surround(Reshape(".steps", data, shape), cuts_);
+    const Attributes along = {{"axis", static_cast<int64_t>(cuts_[0].axis)}};
+    if (shape == whole) return parts_.Finish("Concat", joined, along);
+    parts_.Finish("Reshape", {parts_.Add(".joined", "Concat", joined, shape, along)});
   }
-  const auto axis = static_cast<int64_t>(slice.axis);
-  const auto part = [&](int64_t start, int64_t end) {
-    Shape size = shape;
-    size[slice.axis] = end - start;
-    return size;
+
+ private:
+  /// An axis of which only a part is assigned, from `start` on.
+  struct Cut {
+    size_t axis;
+    int64_t start;
   };
-  std::vector<ValueId> joined;
-  const auto keep = [&](const std::string& suffix, int64_t start, int64_t end) {
-    if (start == end) return;
-    joined.push_back(parts.Value(suffix, part(start, end)));
-    nodes.push_back(MakeSlice(node.name + suffix, data, joined.back(), axis, start, end));
-  };
-  const int64_t end = slice.start + slice.count;
-  keep(".before", 0, slice.start);
-  joined.push_back(node.inputs[2]);
-  if (const Shape assigned = part(slice.start, end); *At(graph, node.inputs[2]).shape != assigned)
-    joined.back() = parts.Add(".assigned", "Reshape", {node.inputs[2]}, assigned);
-  keep(".after", end, shape[slice.axis]);
-  if (joined.size() == 1) return parts.Finish("Identity", joined);
-  if (!steps) return parts.Finish("Concat", joined, {{"axis", axis}});
-  parts.Finish("Reshape", {parts.Add(".joined", "Concat", joined, shape, {{"axis", axis}})});
-}
+
+  ValueId Reshape(const std::string& suffix, ValueId id, const Shape& shape) {
+    return *At(graph_, id).shape == shape ? id : parts_.Add(suffix, "Reshape", {id}, shape);
+  }
+
+  /// What lies along the first cut: old, assigned, old. The rest of the cuts are within the second.
+  std::vector<ValueId> Surround(ValueId old, std::span<const Cut> cuts) {
+    const auto [axis, start] = cuts[0];
+    const Shape shape = *At(graph_, old).shape;
+    const int64_t end = start + (*At(graph_, assigned_).shape)[axis];
+    const auto part = [&](const std::string& suffix, int64_t from, int64_t to) {
+      Shape size = shape;
+      size[axis] = to - from;
+      const std::string name = suffix + std::to_string(axis);
+      const ValueId id = parts_.Value(name, std::move(size));
+      nodes_.push_back(MakeSlice(node_.name + name, old, id, static_cast<int64_t>(axis), from, to));
+      return id;
+    };
+    std::vector<ValueId> joined;
+    if (start > 0) joined.push_back(part(".before", 0, start));
+    joined.push_back(assigned_);
+    if (const auto inner = cuts.subspan(1); !inner.empty()) {
+      const ValueId within = part(".within", start, end);
+      joined.back() =
+          parts_.Add(".joined" + std::to_string(axis), "Concat", Surround(within, inner),
+                     *At(graph_, within).shape, {{"axis", static_cast<int64_t>(inner[0].axis)}});
+    }
+    if (end < shape[axis]) joined.push_back(part(".after", end, shape[axis]));
+    return joined;
+  }
+
+  Graph& graph_;
+  const Node& node_;
+  std::vector<Node>& nodes_;
+  Expansion parts_;
+  ValueId assigned_ = kNoValue;
+  std::vector<Cut> cuts_;
+};
 
 }  // namespace
 
 void LowerScatters(Graph& graph) {
-  ExpandNodes(graph, "ScatterND",
-              [&](const Node& node, std::vector<Node>& nodes) { Assign(graph, node, nodes); });
+  ExpandNodes(graph, "ScatterND", [&](const Node& node, std::vector<Node>& nodes) {
+    Assignment(graph, node, nodes).Run();
+  });
 }
 
 }  // namespace deltacnn

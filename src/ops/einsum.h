@@ -1,19 +1,22 @@
-// Einsum as far as it is a product of matrices.
+// Einsum as far as it is sums of single operands and a product of matrices.
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "graph/graph.h"
 
 namespace deltacnn {
 
-/// The letters of the dimensions.
+/// The letters of the dimensions; digits stand for those of an ellipsis.
 struct EinsumTerms {
-  std::string a, b, out;
+  std::vector<std::string> operands;  // one or two
+  std::string out;
 };
 
-/// Those of a product of two operands: each letter is in two terms or all, and in none twice.
-std::optional<EinsumTerms> ReadEinsum(const Node& node);
+/// Those of a node with operands of these ranks, none of which has a letter twice.
+std::optional<EinsumTerms> ReadEinsum(const Node& node, std::span<const size_t> ranks);
 
 }  // namespace deltacnn

@@ -1,44 +1,47 @@
 #include "ops/scatter.h"
 
-#include <algorithm>
-
 #include "ops/op.h"
 
 namespace deltacnn {
+namespace {
 
-std::optional<ScatteredSlice> FindScatteredSlice(const Shape& data, const Tensor& indices) {
+// Axes with a step: each takes two of the 64 that sets of axes have.
+constexpr int kMostSteps = 2;
+
+}  // namespace
+
+std::optional<std::vector<ScatteredAxis>> FindScatteredSlice(const Shape& data,
+                                                             const Tensor& indices) {
   const auto depth = static_cast<size_t>(indices.shape.back());
   const int64_t tuples = ElementCount(indices.shape) / indices.shape.back();
-  ScatteredSlice slice;
-  if (tuples == 0) return slice;
+  if (tuples == 0) return std::vector<ScatteredAxis>();
   const auto position = [&](int64_t tuple, size_t axis) {
     const int64_t index = indices.as<int64_t>()[static_cast<size_t>(tuple) * depth + axis];
     return index < 0 ? index + data[axis] : index;
   };
   // The first and the last tuple are opposite corners.
-  Shape size(data.begin(), data.begin() + static_cast<ptrdiff_t>(depth));
-  if (ElementCount(size) == 0) return std::nullopt;
-  for (size_t a = 0; a < depth; ++a) {
+  std::vector<ScatteredAxis> slice(depth);
+  int steps = 0;
+  int64_t inner = 1;  // tuples before the position along the axis changes
+  for (size_t a = depth; a-- > 0;) {
     const int64_t first = position(0, a);
     const int64_t last = position(tuples - 1, a);
     if (first < 0 || first > last || last >= data[a]) return std::nullopt;
-    if (first == 0 && last == data[a] - 1) continue;
-    if (slice.count != 0) return std::nullopt;
-    slice = {.axis = a, .start = first, .count = tuples * data[a] / ElementCount(size)};
-    if (slice.count < 1) return std::nullopt;
-    if (slice.count > 1) slice.step = (last - first) / (slice.count - 1);
-    size[a] = slice.count;
+    slice[a] = {.start = first, .count = 1};
+    if (first == last) continue;
+    const int64_t step = inner < tuples ? position(inner, a) - first : 0;
+    if (step < 1) return std::nullopt;
+    slice[a] = {first, step, (last - first) / step + 1};
+    if (step > 1 && (slice[a].count * step != data[a] || ++steps > kMostSteps)) return std::nullopt;
+    inner *= slice[a].count;
+    if (inner > tuples) return std::nullopt;
   }
-  if (slice.count == 0) slice.count = size[0];  // all of the data
-  if (ElementCount(size) != tuples || slice.step < 1) return std::nullopt;
-  if (slice.step > 1 && slice.count * slice.step != data[slice.axis]) return std::nullopt;
+  if (inner != tuples) return std::nullopt;
   for (int64_t tuple = 0; tuple < tuples; ++tuple) {
     int64_t rest = tuple;
-    for (size_t a = depth; a-- > 0; rest /= size[a]) {
-      const int64_t at = rest % size[a];
-      const int64_t want = a == slice.axis ? slice.start + at * slice.step : at;
-      if (position(tuple, a) != want) return std::nullopt;
-    }
+    for (size_t a = depth; a-- > 0; rest /= slice[a].count)
+      if (position(tuple, a) != slice[a].start + rest % slice[a].count * slice[a].step)
+        return std::nullopt;
   }
   return slice;
 }
@@ -65,7 +68,8 @@ Status InferScatterND(InferContext& context) {
     return context.Unsupported("indices that are not constant; those of a slice are supported");
   if (!FindScatteredSlice(data, *context.constant(1))) {
     return context.Unsupported(
-        "its indices are no slice: adjacent positions of an axis, in order, and all of the others");
+        "its indices are no slice: along each axis, in order, adjacent positions or each n-th of "
+        "all");
   }
   context.SetOutput(0, context.dtype(0), data);
   return {};

@@ -2,21 +2,23 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "graph/graph.h"
 
 namespace deltacnn {
 
-/// All of a tensor along every axis but one, and the positions start, start + step, ... along that.
-struct ScatteredSlice {
-  size_t axis = 0;
+/// The positions start, start + step, ... along an axis.
+struct ScatteredAxis {
   int64_t start = 0;
   int64_t step = 1;
   int64_t count = 0;
 };
 
-/// The slice of `data` that the indices of a ScatterND go through, in row-major order. A step other
-/// than 1 must divide the axis, and none of its positions be left out.
-std::optional<ScatteredSlice> FindScatteredSlice(const Shape& data, const Tensor& indices);
+/// The slice of `data` that the indices of a ScatterND go through, in row-major order, along the
+/// axes that they name; empty if they name no element. A step other than 1 must divide the axis,
+/// and none of its positions be left out; two axes may have one.
+std::optional<std::vector<ScatteredAxis>> FindScatteredSlice(const Shape& data,
+                                                             const Tensor& indices);
 
 }  // namespace deltacnn

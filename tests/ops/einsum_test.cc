@@ -51,6 +51,8 @@ TEST(Einsum, MatchesTheDefinition) {
       {"ij", "ij", "ij"},       {"ij", "ji", "ij"},       {"ij", "ij", ""},
       {"i", "i", ""},           {"", "ij", "ji"},         {"bc", "c", "b"},
       {"c", "bc", "b"},         {"Bb", "bB", "b"},        {"abcde", "edcfg", "gbfa"},
+      {"ij", "jk", "i"},        {"ij", "jk", "k"},        {"ij", "kl", "il"},
+      {"ij", "k", ""},          {"bchw", "kc", "bk"},
   };
   for (const Terms& terms : rows) {
     for (const std::vector<size_t>& constants : {std::vector<size_t>{}, {0}, {1}, {0, 1}}) {
@@ -62,6 +64,72 @@ TEST(Einsum, MatchesTheDefinition) {
           .constants = constants};
       ExpectNear(RunModel(test, rng), SizesOf(terms.out),
                  Reference(terms, *test.inputs[0], *test.inputs[1]));
+    }
+  }
+}
+
+TEST(Einsum, OneOperandIsMovedAndSummed) {
+  std::mt19937 rng(4);
+  struct Row {
+    const char* equation;
+    Terms terms;  // of a product with 1
+  };
+  const Row rows[] = {
+      {"bchw->bhwc", {"bchw", "", "bhwc"}},
+      {"ij->ji", {"ij", "", "ji"}},
+      {"ij->", {"ij", "", ""}},
+      {"bchw->bc", {"bchw", "", "bc"}},
+      {"bchw->bhw", {"bchw", "", "bhw"}},
+      {"bchw -> wb", {"bchw", "", "wb"}},
+      {"ba", {"ba", "", "ab"}},
+      {"aB", {"aB", "", "Ba"}},
+      {"...ij->...ji", {"pqij", "", "pqji"}},
+      {"...->...", {"ij", "", "ij"}},
+      {"i...->...", {"ipq", "", "pq"}},
+      {"->", {"", "", ""}},
+      {"...j->j", {"pqj", "", "j"}},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.equation);
+    OpCase test{.op = "Einsum",
+                .attributes = {{"equation", std::string(row.equation)}},
+                .inputs = {RandomTensor(rng, SizesOf(row.terms.a))}};
+    const auto want = Reference(row.terms, *test.inputs[0], Floats({}, {1}));
+    ExpectNear(RunModel(test, rng), SizesOf(row.terms.out), want);
+    test.constants = {0};
+    ExpectNear(RunModel(test, rng), SizesOf(row.terms.out), want);
+  }
+}
+
+TEST(Einsum, EllipsesAndImplicitResultsAreSpelledOut) {
+  std::mt19937 rng(4);
+  struct Row {
+    const char* equation;
+    Terms terms;
+  };
+  const Row rows[] = {
+      {"...ij,jk->...ik", {"pij", "jk", "pik"}},
+      {"...ij,jk->...ik", {"ij", "jk", "ik"}},
+      {"...ij,...jk->...ik", {"pqij", "pqjk", "pqik"}},
+      {"...ij,...jk->...ik", {"pqij", "qjk", "pqik"}},
+      {"...ij,...jk->...ik", {"jk", "pqki", "pqji"}},
+      {"...chw,kc->...khw", {"bchw", "kc", "bkhw"}},
+      {"i...j,j->...i", {"ipj", "j", "pi"}},
+      {"ij,jk", {"ij", "jk", "ik"}},
+      {"kj,ji", {"kj", "ji", "ik"}},
+      {"ba,ba", {"ba", "ba", ""}},
+      {"...b,ba", {"pqb", "ba", "pqa"}},
+  };
+  for (const Row& row : rows) {
+    for (const std::vector<size_t>& constants : {std::vector<size_t>{}, {0}, {1}, {0, 1}}) {
+      SCOPED_TRACE(row.equation);
+      const OpCase test{.op = "Einsum",
+                        .attributes = {{"equation", std::string(row.equation)}},
+                        .inputs = {RandomTensor(rng, SizesOf(row.terms.a)),
+                                   RandomTensor(rng, SizesOf(row.terms.b))},
+                        .constants = constants};
+      ExpectNear(RunModel(test, rng), SizesOf(row.terms.out),
+                 Reference(row.terms, *test.inputs[0], *test.inputs[1]));
     }
   }
 }
@@ -95,25 +163,31 @@ TEST(Einsum, RejectsWhatIsNoProductOfMatrices) {
   std::mt19937 rng(4);
   OpCase test{.op = "Einsum", .inputs = {RandomTensor(rng, {2, 3}), RandomTensor(rng, {3, 4})}};
   for (const char* equation :
-       {"", ",", "->", "ij", "ij->ji", "ij,jk", "ij,jk,kl->il", "...ij,jk->...ik", "ii,ik->ik",
-        "ij,jk->iik", "ij,jk->i", "ij,jk->ikl", "ij,jk->i\nk", "i1,1k->ik", "ij->jk,ik"}) {
+       {"", "->", "ij", "ij->ji", "ij,jk,kl->il", "ii,ik->ik", "ij,jk->iik", "ij,jk->ikl",
+        "ij,jk->i\nk", "i1,1k->ik", "ij->jk,ik", "ij,jk->ik->k", "....ij,jk->ik", "..ij,jk->ik",
+        "...ij...,jk->ik", "ij,jk->...0ik", "i0j,jk->i0k"}) {
     SCOPED_TRACE(equation);
     test.attributes["equation"] = std::string(equation);
-    ExpectRejected(test, "supported: two operands");
+    ExpectRejected(test, "supported: one or two operands");
   }
-  test.attributes["equation"] = std::string("ij,jk->ik");
-  test.inputs[1] = RandomTensor(rng, {4, 3});
-  ExpectRejected(test, "[4,3] does not fit 'jk'");
-  test.inputs[1] = RandomTensor(rng, {3});
-  ExpectRejected(test, "[3] does not fit 'jk'");
-  test.inputs[1] = Tensor(DType::kFloat32, {3, 0});
-  ExpectRejected(test, "[3,0] does not fit 'jk'");
+  test.attributes["equation"] = std::string(",");
+  ExpectRejected(test, "[2,3] does not fit");
+  for (const char* equation : {"ij,jk->ik", "...ij,j...k->i...k"}) {
+    SCOPED_TRACE(equation);
+    test.attributes["equation"] = std::string(equation);
+    for (const Shape& shape : {Shape{4, 3}, {3}, {}, {3, 0}}) {
+      test.inputs[1] = Tensor(DType::kFloat32, shape);
+      ExpectRejected(test, ToString(shape) + " does not fit equation '" + equation + "'");
+    }
+  }
+  test.inputs[1] = Tensor(DType::kFloat32, Shape(20, 1));
+  ExpectRejected(test, "supported: one or two operands");
   test.inputs[1] = MakeTensor<int64_t>(DType::kInt64, {3, 1}, {1, 2, 3});
   ExpectRejected(test, "int64");
   test.inputs[1] = std::nullopt;
-  ExpectRejected(test, "two inputs");
+  ExpectRejected(test, "input 1 is missing");
   test.inputs.pop_back();
-  ExpectRejected(test, "two inputs");
+  ExpectRejected(test, "supported: one or two operands");
 }
 
 }  // namespace

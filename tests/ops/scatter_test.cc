@@ -98,6 +98,45 @@ TEST(ScatterND, AssignsToASlice) {
   }
 }
 
+TEST(ScatterND, AssignsToASliceOfSeveralAxes) {
+  std::mt19937 rng(3);
+  struct Row {
+    Shape data;
+    std::vector<Target> targets;  // axes 0, 1, ...: whole ones have all of their positions
+  };
+  const Row rows[] = {
+      {{4, 5, 6}, {{0, 1, 2}, {1, 2, 3}}},
+      {{4, 5, 6}, {{0, 3, 1}, {1, 0, 5}, {2, 4, 2}}},
+      {{4, 5, 6}, {{0, 0, 4}, {1, 0, 2}, {2, 5, 1}}},
+      {{4, 5, 6}, {{0, 1, 1}, {1, 4, 1}}},
+      {{4, 5, 6}, {{0, 2, 2}, {1, 1, 1}, {2, 0, 3, 2}}},
+      {{1, 6, 8}, {{0, 0, 1}, {1, 1, 3, 2}, {2, 3, 2, 4}}},
+      {{1, 6, 8, 2}, {{0, 0, 1}, {1, 0, 3, 2}, {2, 1, 4, 2}}},
+  };
+  for (const Row& row : rows) {
+    Shape shape;
+    for (const Target& target : row.targets) shape.push_back(target.count);
+    SCOPED_TRACE(ToString(row.data) + " assigned " + ToString(shape));
+    const auto depth = static_cast<int64_t>(shape.size());
+    std::vector<int64_t> indices;
+    for (int64_t i = 0; i < ElementCount(shape); ++i) {
+      const size_t begin = indices.size();
+      indices.resize(begin + shape.size());
+      int64_t rest = i;
+      for (size_t a = shape.size(); a-- > 0; rest /= shape[a])
+        indices[begin + a] = row.targets[a].start + rest % shape[a] * row.targets[a].step;
+    }
+    Shape updates = shape;
+    updates.insert(updates.end(), row.data.begin() + depth, row.data.end());
+    shape.push_back(depth);
+    OpCase test = Scatter(RandomTensor(rng, row.data), MakeTensor(DType::kInt64, shape, indices),
+                          RandomTensor(rng, updates));
+    ExpectSameBits({RunModel(test, rng)}, {Reference(test)});
+    test.constants = {0, 1, 2};
+    ExpectSameBits({RunModel(test, rng)}, {Reference(test)});
+  }
+}
+
 TEST(ScatterND, UpdatesMayBeOfAnyShapeThatHoldsTheSlice) {
   std::mt19937 rng(3);
   const Tensor data = RandomTensor(rng, {1, 4, 3});
@@ -143,8 +182,9 @@ TEST(ScatterND, RejectsWhatIsNoSlice) {
                                            {0, kHuge},
                                            {-kHuge, kHuge}})
     ExpectRejected(scatter(rows, 1), "no slice");
-  ExpectRejected(scatter({0, 0}, 2), "no slice");  // a part of two axes
-  ExpectRejected(scatter({0, 0, 0, 1, 1, 0, 1, 1}, 2), "no slice");
+  ExpectRejected(scatter({0, 0, 0, 1, 1, 0}, 2), "no slice");
+  ExpectRejected(scatter({0, 0, 0, 2, 1, 0, 1, 3}, 2), "no slice");
+  ExpectRejected(scatter({0, 0, 1, 0, 0, 1, 1, 1}, 2), "no slice");
   std::vector<int64_t> columns;  // column by column: not the order of the data
   for (int64_t x = 0; x < 2; ++x)
     for (int64_t y = 0; y < 5; ++y) columns.insert(columns.end(), {y, x});
