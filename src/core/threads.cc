@@ -25,13 +25,12 @@ std::shared_ptr<Executor> MakeThreadPool(int threads) {
   return std::make_shared<ThreadPool>(std::clamp(threads, 1, 1024));
 }
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(threads)) {
   workers_.reserve(static_cast<size_t>(threads) - 1);
   try {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Loop(i); });
   } catch (const std::exception&) {  // the system gives no more: those there are share the work
   }
-  shares_ = std::vector<Share>(workers_.size() + 1);
 }
 
 ThreadPool::~ThreadPool() {
@@ -51,9 +50,10 @@ void ThreadPool::Run(size_t tasks, Task call, const void* context) {
   }
   {
     const std::lock_guard lock(mutex_);
-    for (size_t i = 0; i < shares_.size(); ++i) {
-      shares_[i].next = tasks * i / shares_.size();
-      shares_[i].end = tasks * (i + 1) / shares_.size();
+    const auto count = static_cast<size_t>(threads());
+    for (size_t i = 0; i < count; ++i) {
+      shares_[i].next = tasks * i / count;
+      shares_[i].end = tasks * (i + 1) / count;
     }
     context_ = context;
     call_ = call;
@@ -73,8 +73,9 @@ void ThreadPool::Run(size_t tasks, Task call, const void* context) {
 
 void ThreadPool::Work(int thread) {
   // Its own share, then what the others have left.
-  for (size_t i = 0; i < shares_.size(); ++i) {
-    Share& share = shares_[(static_cast<size_t>(thread) + i) % shares_.size()];
+  const auto count = static_cast<size_t>(threads());
+  for (size_t i = 0; i < count; ++i) {
+    Share& share = shares_[(static_cast<size_t>(thread) + i) % count];
     for (size_t task; (task = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
       call_(context_, task, thread);
   }

@@ -1,6 +1,7 @@
 // The pipeline of a camera, on the shipped clip and detector.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -50,6 +51,7 @@ TEST(Pipeline, ExactGivesTheAnswersOfFreshOnes) {
   Answer answer;
   Answer want;
   int64_t objects = 0;
+  double least = 1;
   for (int i = 0; i < 12; ++i) {
     const auto frame = source.Next();
     ASSERT_TRUE(frame.ok() && *frame);
@@ -59,7 +61,8 @@ TEST(Pipeline, ExactGivesTheAnswersOfFreshOnes) {
     EXPECT_TRUE(dense->dense);
     const auto report = incremental.Run(**frame, answer);
     ASSERT_TRUE(report.ok());
-    EXPECT_EQ(report->dense, i == 0);
+    if (i == 0) EXPECT_TRUE(report->dense);
+    least = std::min(least, report->macs_share);
     ExpectEqual(answer, want);
     objects += static_cast<int64_t>(want.detections.size());
     for (const Detection& object : want.detections) {
@@ -68,6 +71,7 @@ TEST(Pipeline, ExactGivesTheAnswersOfFreshOnes) {
     }
   }
   EXPECT_GT(objects, 0);
+  EXPECT_LT(least, 1);
 }
 
 TEST(Pipeline, BalancedSavesWorkAndADiscontinuityResets) {
