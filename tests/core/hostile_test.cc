@@ -466,6 +466,36 @@ TEST(Hostile, ManyNodesTogetherMayNotFillTheMemory) {
   EXPECT_EQ(plan.error().code, ErrorCode::kLimit);
 }
 
+TEST(Hostile, TablesOfAddressesCount) {
+  GraphMaker net;
+  net.most_elements = kMax;
+  ValueId x = net.Input("x", {1 << 22, 1, 1});
+  for (int i = 0; i < 6; ++i) x = net.AddUnchecked("Softmax", {x}, {{"axis", int64_t{1}}})[0];
+  net.Output(x);
+  PlanOptions options;
+  options.max_state_bytes = uint64_t{600} << 20;  // three times the values themselves
+  const auto plan = Plan::Compile(Model(net.graph), options);
+  ASSERT_FALSE(plan.ok());
+  EXPECT_EQ(plan.error().code, ErrorCode::kLimit);
+}
+
+TEST(Hostile, LongRunsOfFunctionsAndMovesArePlannedInTheirSize) {
+  // With names or chains that are copied from each to the next, this takes gigabytes.
+  GraphMaker net;
+  ValueId x = net.Input("x", {1, 2, 2, 2});
+  for (int i = 0; i < 1000; ++i) {
+    x = net.AddUnchecked("Relu", {x})[0];
+    x = net.AddUnchecked("Reshape", {x, net.Constant(Ints({1, 2, i % 2 + 1, 4 / (i % 2 + 1)}))})[0];
+  }
+  net.Output(x);
+  rusage before{};
+  getrusage(RUSAGE_SELF, &before);
+  EXPECT_TRUE(Plan::Compile(Model(net.graph)).ok());
+  rusage after{};
+  getrusage(RUSAGE_SELF, &after);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 1 << 20);  // KiB
+}
+
 TEST(Hostile, WhatTheDataAskForMayNotFillTheMemory) {
   GraphMaker net;
   const ValueId shape = net.Input("shape", {2}, DType::kInt64);

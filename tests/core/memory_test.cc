@@ -111,6 +111,43 @@ TEST(Memory, ThatIsMissingIsAnError) {
       [&] { return Stream::Create(*plan, {.threads = 3, .policy = policy, .budget_ms = 5}).ok(); });
 }
 
+/// Outputs the sum of the positions that are not 0.
+std::string SumOfPositions() {
+  GraphMaker net;
+  const ValueId x = net.Input("x", {64});
+  const ValueId positions = net.AddUnchecked("NonZero", {x})[0];
+  net.Output(net.AddUnchecked("ReduceSum", {positions, net.Constant(Ints({1}))},
+                              {{"keepdims", int64_t{0}}})[0]);
+  return OnnxBytes(net.graph);
+}
+
+TEST(Memory, ThatIsMissingInAStepLeavesNothingStale) {
+  const auto model = Model::Parse(SumOfPositions());
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  const auto plan = Plan::Compile(**model);
+  ASSERT_TRUE(plan.ok()) << plan.error().message;
+  auto stream = Stream::Create(*plan);
+  ASSERT_TRUE(stream.ok());
+  Tensor x(DType::kFloat32, {64});
+  const auto step = [&](int at) {
+    x.as<float>()[static_cast<size_t>(at)] = 1;
+    return stream->SetInput(0, x).ok() && stream->Step().ok();
+  };
+  ASSERT_TRUE(step(0));
+  int64_t want = 0;
+  int failures = 0;
+  for (int at = 1; at < 64; ++at) {
+    want += at;
+    allocations = 0;
+    failing = 3 * at;
+    failures += step(at) ? 0 : 1;
+    failing = -1;
+    ASSERT_TRUE(stream->Step().ok());
+    EXPECT_EQ(stream->Output(0).as<int64_t>()[0], want);
+  }
+  EXPECT_GT(failures, 20);
+}
+
 TEST(Memory, ThatIsMissingForRegionsNamesThePicture) {
   const Policy policy{.reach = 2, .cutoff = 0.1f, .background = 2};
   auto stream = Stream::Create(PlanOf(ConvNet()), {.policy = policy});

@@ -194,5 +194,19 @@ TEST(Windows, MeansThatWouldCountOtherwiseKeepThePad) {
   EXPECT_TRUE(PaddedMean({{"pads", twos}, {"count_include_pad", int64_t{1}}}).Has("Pad"));
 }
 
+TEST(Windows, PadsThatAddUpToNoWindowStayApart) {
+  GraphMaker net;
+  net.most_elements = int64_t{1} << 30;
+  const ValueId x = net.Input("x", {1, 1, 1, 2});
+  const ValueId padded =
+      net.AddUnchecked("Pad", {x, net.Constant(Ints({0, 0, 0, 9'000'000, 0, 0, 0, 0}))})[0];
+  const ValueId weights = net.Constant(Floats({1, 1, 1, 3}, {1, 1, 1}));
+  net.Output(
+      net.AddUnchecked("Conv", {padded, weights},
+                       {{"pads", IntList{0, 9'000'000, 0, 0}}, {"strides", IntList{1, 2}}})[0]);
+  const auto plan = Plan::Compile(Model(net.graph));  // does not crash
+  EXPECT_TRUE(plan.ok() || plan.error().code == ErrorCode::kLimit);
+}
+
 }  // namespace
 }  // namespace deltacnn::testing

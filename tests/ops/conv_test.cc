@@ -120,6 +120,8 @@ TEST(Conv, TapsInThePaddingMakeNoDifference) {
             table->name, 5);
     }
     Check(rng, {1, 64, 18, 9}, 5, 1, {18, 5, 1, 4, 8, 8}, {9, 2, 1, 6, 3, 3}, table->name, 4);
+    // Some tiles lie in the padding as a whole.
+    Check(rng, {1, 64, 9, 9}, 37, 1, {9, 3, 1, 2, 20, 20}, {9, 3, 1, 2, 20, 20}, table->name, 3);
     Check(rng, {1, 6400, 11, 9}, 6, 1, {11, 3, 1, 8, 8, 8}, {9, 3, 1, 6, 6, 6}, table->name, 2);
   }
 }
