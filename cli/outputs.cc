@@ -85,11 +85,11 @@ Status CheckOutputs(const std::vector<Output>& outputs, const std::vector<std::s
     const Output& output = outputs[i];
     if (!IsFile(output)) continue;
     DELTACNN_RETURN_IF_ERROR(CheckName(output));
+    std::error_code error;
     for (const std::string& input : inputs) {
-      if (IsSameFile(output.path, input)) {
-        return Error{ErrorCode::kUsage, NameOf(output) +
-                                            ": is an input, or where one is looked "
-                                            "for; name another file to write"};
+      if (fs::equivalent(output.path, input, error)) {
+        return Error{ErrorCode::kUsage,
+                     NameOf(output) + ": is an input; name another file to write"};
       }
     }
     for (const Output& other : std::span(outputs).first(i)) {
