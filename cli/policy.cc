@@ -11,7 +11,7 @@
 namespace deltacnn::cli {
 Result<VideoPolicy> FindPolicy(const PolicyArguments& arguments) {
   auto found = VideoPolicy::Find(arguments.name);
-  if (!found.ok()) return Error{found.error().code, "--policy: " + found.error().message};
+  if (!found.ok()) return found.error();
   VideoPolicy policy = std::move(*found);
   const bool loosened = arguments.tolerance > 0 || arguments.reach.value_or(-1) >= 0 ||
                         arguments.cutoff.value_or(0) > 0 || arguments.strong.value_or(0) > 0 ||

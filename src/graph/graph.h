@@ -102,7 +102,8 @@ struct Node {
 /// Invariants after import: calls of functions and the branches of If nodes lie spelled out among
 /// the other nodes; an If has three inputs, the condition and what each branch gives. Nodes are in
 /// topological order, every value id is valid, every value is produced at most once, every node
-/// input is a graph input, a constant or an earlier node's output. What no output needs is left out.
+/// input is a graph input, a constant or an earlier node's output. What no output needs is left
+/// out.
 struct Graph {
   int64_t opset = 0;  // of the default domain
   std::vector<Value> values;

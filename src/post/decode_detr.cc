@@ -17,7 +17,7 @@ struct Queries {
 };
 
 /// Boxes are cx, cy, w, h as shares of the input.
-class DetrDecoder final : public FamilyDecoder {
+class DetrDecoder final : public BoxDecoder {
  public:
   enum class Scores {
     kSoftmax,   // logits, the last one that of "no object"
@@ -28,7 +28,7 @@ class DetrDecoder final : public FamilyDecoder {
 
   DetrDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, Queries queries,
               Scores kind)
-      : max_detections_(preset.max_detections), input_(input), queries_(queries), kind_(kind) {
+      : BoxDecoder(preset), input_(input), queries_(queries), kind_(kind) {
     if (kind_ != Scores::kBestOnly) {
       classes_ = queries.values - (queries.scores == queries.boxes ? kBoxValues : 0);
       if (kind_ == Scores::kSoftmax) --classes_;
@@ -72,11 +72,9 @@ class DetrDecoder final : public FamilyDecoder {
     return best;
   }
 
-  int max_detections_;
   InputSize input_;
   Queries queries_;
   Scores kind_;
-  std::vector<Candidate> candidates_;
 };
 
 bool IsCalledBoxes(const TensorFacts& output) {

@@ -10,12 +10,12 @@ struct Point {
   float x, y;
 };
 
-class ScrfdDecoder final : public FamilyDecoder {
+class ScrfdDecoder final : public BoxDecoder {
  public:
   /// `outputs` holds, for each level, scores, boxes and, with `has_points`, key points.
   ScrfdDecoder(const Preset& preset, const ModelFacts& facts, std::vector<GridLevel> grid,
                std::span<const int> outputs, bool has_points)
-      : max_detections_(preset.max_detections),
+      : BoxDecoder(preset),
         has_points_(has_points),
         outputs_per_level_(has_points ? 3 : 2),
         grid_(std::move(grid)) {
@@ -70,11 +70,9 @@ class ScrfdDecoder final : public FamilyDecoder {
     }
   }
 
-  int max_detections_;
   bool has_points_;
   size_t outputs_per_level_;
   std::vector<GridLevel> grid_;
-  std::vector<Candidate> candidates_;
 };
 
 /// The outputs of shape [rows, channels] or [1, rows, channels], in order.
@@ -93,11 +91,11 @@ struct CenterfaceOutputs {
   int heat, scale, offset, points;
 };
 
-class CenterfaceDecoder final : public FamilyDecoder {
+class CenterfaceDecoder final : public BoxDecoder {
  public:
   CenterfaceDecoder(const Preset& preset, const ModelFacts& facts, const GridLevel& level,
                     const CenterfaceOutputs& outputs)
-      : max_detections_(preset.max_detections), level_(level) {
+      : BoxDecoder(preset), level_(level) {
     classes_ = 1;
     for (const int output : {outputs.heat, outputs.scale, outputs.offset, outputs.points}) {
       Use(facts, output);
@@ -135,9 +133,7 @@ class CenterfaceDecoder final : public FamilyDecoder {
     }
   }
 
-  int max_detections_;
   GridLevel level_;
-  std::vector<Candidate> candidates_;
 };
 
 /// Scale and offset have the same shape: the scale comes first.
@@ -164,9 +160,7 @@ std::optional<CenterfaceOutputs> FindCenterfaceOutputs(const ModelFacts& facts,
 DecoderResult CreateScrfd(const Preset& preset, const ModelFacts& facts) {
   const std::optional<InputSize> input = FindInputSize(facts);
   if (!input) return Misfit(preset, facts, "an image input of known size");
-  const int usual[] = {8, 16, 32};
-  std::vector<GridLevel> grid =
-      MakeGrid(*input, preset.strides.empty() ? usual : std::span(preset.strides));
+  std::vector<GridLevel> grid = MakeGrid(*input, StridesOr(preset, {8, 16, 32}));
   const bool has_points =
       !FindRowsOfAnyRank(facts, grid[0].cells() * kAnchorsPerCell, 2 * kFacePoints).empty();
   std::vector<int> outputs;
@@ -192,9 +186,7 @@ DecoderResult CreateScrfd(const Preset& preset, const ModelFacts& facts) {
 DecoderResult CreateCenterface(const Preset& preset, const ModelFacts& facts) {
   const std::optional<InputSize> input = FindInputSize(facts);
   if (!input) return Misfit(preset, facts, "an image input of known size");
-  const int usual[] = {4};
-  const GridLevel level =
-      MakeGrid(*input, preset.strides.empty() ? usual : std::span(preset.strides)).front();
+  const GridLevel level = MakeGrid(*input, StridesOr(preset, {4})).front();
   const std::optional<CenterfaceOutputs> outputs = FindCenterfaceOutputs(facts, level);
   if (!outputs) {
     const std::string size = "," + std::to_string(level.height) + "," + std::to_string(level.width);

@@ -22,13 +22,13 @@ float ExpectedBin(const float* logits) {
   return weighted / sum;
 }
 
-class NanodetDecoder final : public FamilyDecoder {
+class NanodetDecoder final : public BoxDecoder {
  public:
   /// `scores` and `boxes` name an output for each level; both are the same single output if all
   /// levels come in one.
   NanodetDecoder(const Preset& preset, const ModelFacts& facts, std::vector<GridLevel> grid,
                  const std::vector<int>& scores, const std::vector<int>& boxes, int classes)
-      : max_detections_(preset.max_detections),
+      : BoxDecoder(preset),
         // NanoDet-Plus, the one with four strides, counts from the corner of a cell.
         centre_(grid.size() == 4 ? 0.0F : 0.5F),
         merged_(scores == boxes),
@@ -74,17 +74,15 @@ class NanodetDecoder final : public FamilyDecoder {
     }
   }
 
-  int max_detections_;
   float centre_;
   bool merged_;
   std::vector<GridLevel> grid_;
-  std::vector<Candidate> candidates_;
 };
 
-class FastestdetDecoder final : public FamilyDecoder {
+class FastestdetDecoder final : public BoxDecoder {
  public:
   FastestdetDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, int output)
-      : max_detections_(preset.max_detections), input_(input) {
+      : BoxDecoder(preset), input_(input) {
     const Shape& shape = facts.outputs[static_cast<size_t>(output)].shape;
     classes_ = static_cast<int>(shape[1]) - 5;
     height_ = shape[2];
@@ -140,20 +138,18 @@ class FastestdetDecoder final : public FamilyDecoder {
     }
   }
 
-  int max_detections_;
   InputSize input_;
   int64_t height_;
   int64_t width_;
   std::vector<float> top_;  // by cell
-  std::vector<Candidate> candidates_;
 };
 
-class YunetDecoder final : public FamilyDecoder {
+class YunetDecoder final : public BoxDecoder {
  public:
   /// `outputs` holds, for each level, class score, object score, box and key points.
   YunetDecoder(const Preset& preset, const ModelFacts& facts, std::vector<GridLevel> grid,
                std::span<const int> outputs)
-      : max_detections_(preset.max_detections), grid_(std::move(grid)) {
+      : BoxDecoder(preset), grid_(std::move(grid)) {
     classes_ = 1;
     for (const int output : outputs) Use(facts, output);
   }
@@ -200,9 +196,7 @@ class YunetDecoder final : public FamilyDecoder {
     }
   }
 
-  int max_detections_;
   std::vector<GridLevel> grid_;
-  std::vector<Candidate> candidates_;
 };
 
 struct NanodetOutputs {
@@ -232,10 +226,6 @@ std::optional<NanodetOutputs> FindNanodetOutputs(const ModelFacts& facts,
     found.boxes.push_back(pair[1]);
   }
   return found;
-}
-
-std::vector<int> StridesOr(const Preset& preset, const std::vector<int>& usual) {
-  return preset.strides.empty() ? usual : preset.strides;
 }
 
 }  // namespace
@@ -270,9 +260,7 @@ DecoderResult CreateNanodet(const Preset& preset, const ModelFacts& facts) {
 DecoderResult CreateFastestdet(const Preset& preset, const ModelFacts& facts) {
   const std::optional<InputSize> input = FindInputSize(facts);
   if (!input) return Misfit(preset, facts, "an image input of known size");
-  const int usual[] = {16};
-  const GridLevel level =
-      MakeGrid(*input, preset.strides.empty() ? usual : std::span(preset.strides)).front();
+  const GridLevel level = MakeGrid(*input, StridesOr(preset, {16})).front();
   for (size_t i = 0; i < facts.outputs.size(); ++i) {
     const Shape& s = facts.outputs[i].shape;
     if (s.size() == 4 && s[0] == 1 && s[1] > 5 && s[1] < 10000 && s[2] == level.height &&

@@ -8,11 +8,11 @@
 namespace deltacnn {
 namespace {
 
-class UltrafaceDecoder final : public FamilyDecoder {
+class UltrafaceDecoder final : public BoxDecoder {
  public:
   UltrafaceDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, int scores,
                    int boxes)
-      : max_detections_(preset.max_detections), input_(input) {
+      : BoxDecoder(preset), input_(input) {
     // The first score is the background's.
     classes_ = static_cast<int>(facts.outputs[static_cast<size_t>(scores)].shape[2]) - 1;
     Use(facts, scores);
@@ -37,18 +37,16 @@ class UltrafaceDecoder final : public FamilyDecoder {
     ToDetections(candidates_, answer);
   }
 
-  int max_detections_;
   InputSize input_;
-  std::vector<Candidate> candidates_;
 };
 
 constexpr int kPriorsPerCell = 2;
 
-class RetinafaceDecoder final : public FamilyDecoder {
+class RetinafaceDecoder final : public BoxDecoder {
  public:
   RetinafaceDecoder(const Preset& preset, const ModelFacts& facts, std::vector<GridLevel> grid,
                     int boxes, int scores, int points)
-      : max_detections_(preset.max_detections), grid_(std::move(grid)) {
+      : BoxDecoder(preset), grid_(std::move(grid)) {
     classes_ = 1;
     Use(facts, boxes);
     Use(facts, scores);
@@ -105,9 +103,7 @@ class RetinafaceDecoder final : public FamilyDecoder {
 
   static constexpr float kCentreVariance = 0.1F;
   static constexpr float kSizeVariance = 0.2F;
-  int max_detections_;
   std::vector<GridLevel> grid_;
-  std::vector<Candidate> candidates_;
 };
 
 /// What the four numbers of a box are.
@@ -135,12 +131,11 @@ struct BoxLayout {
   }
 };
 
-class BoxesDecoder final : public FamilyDecoder {
+class BoxesDecoder final : public BoxDecoder {
  public:
   BoxesDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, int boxes,
                int scores)
-      : max_detections_(preset.max_detections),
-        layout_{preset.box_format, preset.normalized_boxes, input} {
+      : BoxDecoder(preset), layout_{preset.box_format, preset.normalized_boxes, input} {
     classes_ = static_cast<int>(facts.outputs[static_cast<size_t>(scores)].shape[2]);
     Use(facts, boxes);
     Use(facts, scores);
@@ -161,9 +156,7 @@ class BoxesDecoder final : public FamilyDecoder {
     ToDetections(candidates_, answer);
   }
 
-  int max_detections_;
   BoxLayout layout_;
-  std::vector<Candidate> candidates_;
 };
 
 /// Element `i` of a tensor of any of the types that Values::kAnyNumbers admits.
@@ -188,7 +181,7 @@ int64_t IndexBelow(double value, int64_t limit) {
 constexpr int64_t kMaxClasses = 1000000;
 
 /// Rows in any of three layouts: see CreateNms.
-class NmsDecoder final : public FamilyDecoder {
+class NmsDecoder final : public BoxDecoder {
  public:
   struct Layout {
     int rows = -1;     // [n,7]: batch, x1, y1, x2, y2, class, score
@@ -199,7 +192,7 @@ class NmsDecoder final : public FamilyDecoder {
   };
 
   NmsDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, const Layout& layout)
-      : max_detections_(preset.max_detections),
+      : BoxDecoder(preset),
         box_layout_{preset.box_format, preset.normalized_boxes, input},
         layout_(layout) {
     for (const int output :
@@ -269,10 +262,8 @@ class NmsDecoder final : public FamilyDecoder {
                  candidates_);
   }
 
-  int max_detections_;
   BoxLayout box_layout_;
   Layout layout_;
-  std::vector<Candidate> candidates_;
 };
 
 bool Contains(const std::string& text, const char* part) {
@@ -376,9 +367,7 @@ DecoderResult CreateUltraface(const Preset& preset, const ModelFacts& facts) {
 DecoderResult CreateRetinaface(const Preset& preset, const ModelFacts& facts) {
   const std::optional<InputSize> input = FindInputSize(facts);
   if (!input) return Misfit(preset, facts, "an image input of known size");
-  const int usual[] = {8, 16, 32};
-  std::vector<GridLevel> grid =
-      MakeGrid(*input, preset.strides.empty() ? usual : std::span(preset.strides));
+  std::vector<GridLevel> grid = MakeGrid(*input, StridesOr(preset, {8, 16, 32}));
   const int64_t rows = CountCells(grid) * kPriorsPerCell;
   const std::vector<int> boxes = FindRows(facts, rows, 4);
   const std::vector<int> scores = FindRows(facts, rows, 2);

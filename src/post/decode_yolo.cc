@@ -46,11 +46,11 @@ Extras FindExtras(const Preset& preset, const ModelFacts& facts) {
   return extras;
 }
 
-class YoloDecoder : public FamilyDecoder {
+class YoloDecoder : public BoxDecoder {
  public:
   YoloDecoder(const Preset& preset, const ModelFacts& facts, InputSize input, int output,
               Extras extras = {})
-      : max_detections_(preset.max_detections), input_(input), extras_(extras) {
+      : BoxDecoder(preset), input_(input), extras_(extras) {
     Use(facts, output);
     if (extras_.masks > 0) Use(facts, extras_.proto_output);
   }
@@ -77,10 +77,8 @@ class YoloDecoder : public FamilyDecoder {
     }
   }
 
-  int max_detections_;
   InputSize input_;
   Extras extras_;
-  std::vector<Candidate> candidates_;
 
  private:
   struct Tap {
@@ -298,8 +296,7 @@ DecoderResult CreateYolox(const Preset& preset, const ModelFacts& facts) {
           std::make_unique<YoloxDecoder>(preset, facts, *input, output, std::move(grid)));
     }
   }
-  const int usual[] = {8, 16, 32};
-  const auto grid = MakeGrid(*input, preset.strides.empty() ? usual : std::span(preset.strides));
+  const auto grid = MakeGrid(*input, StridesOr(preset, {8, 16, 32}));
   return Misfit(preset, facts,
                 "one output [1," + std::to_string(CountCells(grid)) +
                     ",5+classes] for an input of " + SizeText(*input));

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "deltacnn/post.h"
@@ -104,6 +105,10 @@ struct GridLevel {
 };
 
 std::vector<GridLevel> MakeGrid(InputSize input, std::span<const int> strides);
+/// The strides that the preset states, or else the usual ones.
+inline std::vector<int> StridesOr(const Preset& preset, std::vector<int> usual) {
+  return preset.strides.empty() ? std::move(usual) : preset.strides;
+}
 int64_t CountCells(std::span<const GridLevel> grid);
 
 /// The level that a cell of the grid, counted over all levels, belongs to.
@@ -148,6 +153,15 @@ void Suppress(float iou, int max_detections, std::vector<Candidate>& candidates)
 
 /// Writes the candidates as the detections of `answer`.
 void ToDetections(std::span<const Candidate> candidates, Answer& answer);
+
+/// Base of the decoders that look for boxes.
+class BoxDecoder : public FamilyDecoder {
+ protected:
+  explicit BoxDecoder(const Preset& preset) : max_detections_(preset.max_detections) {}
+
+  int max_detections_;
+  std::vector<Candidate> candidates_;  // of the current Run
+};
 
 struct BestClass {
   int class_id = 0;
