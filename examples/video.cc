@@ -1,5 +1,5 @@
 // Video in, boxes out.
-//   c++ -std=c++20 video.cc $(pkg-config --cflags --libs --static deltacnn_vision) -o video
+//   c++ -std=c++20 video.cc $(pkg-config --cflags --libs deltacnn_vision) -o video
 //   ./video model.onnx clip.mp4            # or rtsp://camera/1, or /dev/video0
 #include <deltacnn/vision.h>
 

@@ -15,7 +15,7 @@ constexpr uint64_t kAlignment = 64;
 
 // Memory of a stream's work list for every pixel of the largest value.
 // Of a row, column or channel in the tables of addresses that kernels and ports keep of a value.
-constexpr uint64_t kTableBytes = 40;
+constexpr uint64_t kTableBytes = 24;
 constexpr uint64_t kListBytes = 48;
 
 Error TooLarge(const Value& value, uint64_t max_bytes) {

@@ -32,6 +32,6 @@ export PKG_CONFIG_PATH="$work/prefix/lib/pkgconfig:$(echo "$work"/prefix/lib/*/p
 c++ -std=c++20 "$root/examples/step.cc" $(pkg-config --cflags --libs --static deltacnn) -o "$work/step"
 "$work/step" "$root/demo_assets/detector.onnx"
 # shellcheck disable=SC2046
-c++ -std=c++20 "$root/examples/video.cc" $(pkg-config --cflags --libs --static deltacnn_vision) -o "$work/video"
+c++ -std=c++20 "$root/examples/video.cc" $(pkg-config --cflags --libs deltacnn_vision) -o "$work/video"
 video "$work/video" | cmp - "$work/answers.txt"
 "$work/prefix/bin/deltacnn" inspect "$root/demo_assets/detector.onnx" >/dev/null
