@@ -1,4 +1,5 @@
-// Errors as values: no exception crosses the deltacnn API.
+// Errors as values: no exception crosses the API of the core (model.h, stream.h), not even where
+// memory is missing. Of video.h, post.h and vision.h only std::bad_alloc does.
 #pragma once
 
 #include <optional>

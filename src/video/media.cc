@@ -101,8 +101,9 @@ std::string Remedy(InputKind kind, int code) {
 }  // namespace
 
 void Interrupt::SetTimeout(double seconds) {
-  deadline_ = Clock::now() +
-              std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  constexpr double kLongest = 1e9;  // seconds; the clock overflows at ten times as many
+  deadline_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                 std::chrono::duration<double>(std::min(seconds, kLongest)));
 }
 
 AVIOInterruptCB Interrupt::callback() {
