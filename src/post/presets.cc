@@ -348,13 +348,9 @@ std::string List(const std::vector<std::string>& names) {
   return list;
 }
 
-bool EndsWith(const std::string& text, std::string_view end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 /// The JSON file that `name` is, or that stands beside the model; empty if there is none.
 std::string FindPresetFile(const ModelFacts& facts, const std::string& name) {
-  if (EndsWith(name, ".json")) return name;
+  if (name.ends_with(".json")) return name;
   if (!name.empty() || facts.path.empty()) return "";
   const std::filesystem::path beside = std::filesystem::path(facts.path).replace_extension(".json");
   std::error_code error;

@@ -22,7 +22,6 @@ class Interrupt {
   explicit Interrupt(const std::atomic<bool>* stop) : stop_(stop) {}
 
   void SetTimeout(double seconds);
-  void ClearTimeout() { deadline_ = Clock::time_point::max(); }
   bool stopped() const { return stop_ != nullptr && stop_->load(std::memory_order_relaxed); }
   bool timed_out() const { return Clock::now() >= deadline_; }
   AVIOInterruptCB callback();

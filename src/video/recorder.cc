@@ -293,6 +293,10 @@ Status VideoRecorder::Impl::Close() {
 
 Result<VideoRecorder> VideoRecorder::Create(const std::string& path, Reader reader,
                                             const RecorderOptions& options) {
+  if (reader == nullptr) {
+    return Error{ErrorCode::kUsage,
+                 "cannot record " + DisplayName(path) + ": there is no reader to take frames from"};
+  }
   if (!(options.fps > 0 && options.fps <= 1000) || options.quality < 1 || options.quality > 51 ||
       !(options.keyframe_s > 0 && options.keyframe_s <= 1e6) ||
       !ValidPixelAspect(options.pixel_aspect)) {

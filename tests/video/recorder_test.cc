@@ -392,6 +392,7 @@ TEST(VideoRecorder, SaysWhatIsWrong) {
   names(error(dir / "a.mp4", {.encoder = "nobody"}), ErrorCode::kUnsupported, "'nobody'");
   names(error(dir / "a.mp4", {.encoder = "mpeg4"}), ErrorCode::kUsage, "does not make H.264");
   names(error(dir / "a.mp4", {.fps = 0}), ErrorCode::kUsage, "fps");
+  names(VideoRecorder::Create(dir / "a.mp4", nullptr).error(), ErrorCode::kUsage, "reader");
   names(error(dir / "a.mp4", {.quality = 52}), ErrorCode::kUsage, "quality");
   EXPECT_FALSE(std::filesystem::exists(dir / "a.mp4"));
   if (HaveEncoder()) names(error(dir / "none/a.mp4", {}), ErrorCode::kIo, "none/a.mp4': No such");
